@@ -54,6 +54,8 @@ const REASON_OF: ReadonlyMap<string, JudgementReason> = new Map([
   ["CERT_HAS_EXPIRED", "expired"],
   ["CERT_NOT_YET_VALID", "not yet valid"],
   ["INVALID_PURPOSE", "key usage"],
+  ["ERROR_IN_CERT_NOT_BEFORE_FIELD", "malformed certificate"],
+  ["ERROR_IN_CERT_NOT_AFTER_FIELD", "malformed certificate"],
 ]);
 
 /** Refusals for a certificate's dates. */
@@ -99,20 +101,23 @@ function isVerified(
   );
 }
 
-/** Says which certificate OpenSSL's verdict is about, and since when, where the peer presented it. */
+/**
+ * Says which certificate OpenSSL's verdict is about, and since when, where the peer presented it. OpenSSL calls much that is wrong with a
+ * certificate itself an issuer that it cannot find.
+ */
 function refuseUnverified(
   leaf: X509Certificate,
   { issuers, authorizationError }: PeerEvidence,
   now: WallMs,
 ): Judgement {
   const code = authorizationError ?? "not verified";
-  // OpenSSL counts a certificate authority's own as one of the wrong purpose.
-  const reason =
-    code === "INVALID_PURPOSE" && leafFault(leaf)?.reason === "CA certificate"
-      ? "CA certificate"
-      : (REASON_OF.get(code) ?? "untrusted issuer");
+  const reason = REASON_OF.get(code) ?? "untrusted issuer";
   const said = `the peer's certificate was not verified: ${code}`;
-  if (!UNTIMELY.has(reason)) return refuse(reason, said);
+  if (!UNTIMELY.has(reason)) {
+    const unfit = leafFault(leaf);
+    if (unfit !== undefined) return refuse(unfit.reason, unfit.detail);
+    return judgeIssuers(issuers) ?? refuse(reason, said);
+  }
   const at = [leaf, ...issuers].find(
     (certificate) => ageFault(certificate, now) !== undefined,
   );

@@ -28,6 +28,14 @@ export interface OddTemplate {
   readonly commonName?: string;
   /** The two times as they are to be encoded; a minute ago and in an hour unless given. */
   readonly validity?: readonly [Buffer, Buffer];
+  /** Algorithm that the signature says of itself, by its OID; the one that it is of unless given. */
+  readonly saysAlgorithm?: string;
+  /** SHA-256 unless given. */
+  readonly digest?: "sha256" | "sha1";
+  /** Its own key; one of P-256 unless given. */
+  readonly privateKey?: KeyObject;
+  /** Changes what is signed already, without a change of its length. */
+  readonly tamper?: (der: Buffer) => void;
 }
 
 export interface OddCertificate {
@@ -57,7 +65,16 @@ export const utc = (text: string): Buffer => ia5(0x17, text);
 export const generalized = (text: string): Buffer => ia5(0x18, text);
 
 const TRUE = tlv(0x01, Buffer.from([0xff]));
-const ECDSA = tlv(0x30, tlv(0x06, encodeOid("1.2.840.10045.4.3.2")));
+type Algorithms = Readonly<Record<"sha256" | "sha1", Buffer>>;
+const algorithm = (oid: string): Buffer => tlv(0x30, tlv(0x06, encodeOid(oid)));
+const ECDSA: Algorithms = {
+  sha256: algorithm("1.2.840.10045.4.3.2"),
+  sha1: algorithm("1.2.840.10045.4.1"),
+};
+const RSA: Algorithms = {
+  sha256: algorithm("1.2.840.113549.1.1.11"),
+  sha1: algorithm("1.2.840.113549.1.1.5"),
+};
 
 export function keyUsage(
   bits: readonly number[],
@@ -120,7 +137,11 @@ export function authorityExtensions(): Record<string, OddExtension> {
 
 export function oddCertificate(template: OddTemplate): OddCertificate {
   const { issuer, extensions, version = 2, commonName } = template;
-  const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+  const { digest = "sha256", saysAlgorithm } = template;
+  const signing = issuer.privateKey.asymmetricKeyType === "rsa" ? RSA : ECDSA;
+  const {
+    privateKey = generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey,
+  } = template;
   const info = createPublicKey(privateKey).export({
     type: "spki",
     format: "der",
@@ -136,7 +157,7 @@ export function oddCertificate(template: OddTemplate): OddCertificate {
       0x02,
       Buffer.from([0x4d, ...crypto.getRandomValues(new Uint8Array(8))]),
     ),
-    ECDSA,
+    signing[digest],
     subjectOf(issuer),
     tlv(0x30, notBefore, notAfter),
     commonName === undefined ? tlv(0x30) : nameOf(commonName),
@@ -145,8 +166,11 @@ export function oddCertificate(template: OddTemplate): OddCertificate {
       ? []
       : [tlv(0xa3, tlv(0x30, ...extensions.map(encode)))]),
   );
-  const signature = sign("sha256", body, issuer.privateKey);
-  const der = tlv(0x30, body, ECDSA, tlv(0x03, Buffer.from([0]), signature));
+  const signature = sign(digest, body, issuer.privateKey);
+  const said =
+    saysAlgorithm === undefined ? signing[digest] : algorithm(saysAlgorithm);
+  const der = tlv(0x30, body, said, tlv(0x03, Buffer.from([0]), signature));
+  template.tamper?.(der);
   return {
     pem: toPem("CERTIFICATE", der),
     privateKey,
