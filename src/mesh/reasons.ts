@@ -283,14 +283,14 @@ const TABLE = {
   },
   TLS_FAILED: {
     text: "the TLS handshake with the endpoint failed",
-    hint: "Check the certificates of both sidecars; see their /certs.",
+    hint: "Check the certificates of both ends: a sidecar's are in its /certs, and tls of the TrafficPolicy says what is asked of a server outside.",
     response: { status: 503, grpc: "UNAVAILABLE", retryAfter: false },
     fault: "proxy",
     outcome: { own: "connect-failure", peer: "peer-refusal" },
   },
   WRONG_IDENTITY: {
     text: "the endpoint proved another identity than the one expected of it",
-    hint: "Check what listens at the address of the Workload, and its serviceAccount.",
+    hint: "Check what listens at the address: the serviceAccount of the Workload, or the names in the certificate of a server outside.",
     response: { status: 503, grpc: "UNAVAILABLE", retryAfter: false },
     fault: "upstream",
     outcome: { own: "connect-failure", peer: "peer-refusal" },

@@ -162,6 +162,8 @@ export interface Endpoint {
   /** "NAMESPACE/NAME" of the Workload; the host for an external one. */
   readonly workload: string;
   readonly address: string;
+  /** The name that callers know it by, where `address` is not that: of an external Service with fixed addresses. */
+  readonly host?: string;
   /** The application's. */
   readonly port: number;
   /** Port of its sidecar's link; undefined: no sidecar, called in plaintext. */

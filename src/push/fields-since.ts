@@ -1,6 +1,8 @@
 /** Which fields a sidecar of an older push schema does not know: the one table of them, and what of it a resource uses. */
 import { DRY_RUN } from "../resources/authorization-policy/trial.ts";
 import type { Resource } from "../resources/envelope.ts";
+import { isKind } from "../resources/kind.ts";
+import { isExternal, SERVICE } from "../resources/service/schema.ts";
 
 export interface FieldSince {
   readonly kind: string;
@@ -12,6 +14,8 @@ export interface FieldSince {
   readonly values?: readonly string[];
   /** What new values look like. */
   readonly like?: RegExp;
+  /** The resources of which it is new; absent: all. */
+  readonly only?: (resource: Resource) => boolean;
   /** The first schema that knows it. */
   readonly since: number;
   /** "same": a sidecar does the same without it, and gets the rest. "withheld": it does not get the resource. */
@@ -101,6 +105,15 @@ export const FIELDS_SINCE: readonly FieldSince[] = [
     since: 5,
     without: "withheld",
   },
+  // These sidecars would speak plaintext: `guarded-services.ts` closes the Services as well.
+  { kind: "TrafficPolicy", path: "spec.tls", since: 5, without: "withheld" },
+  {
+    kind: "Service",
+    path: "spec.ports[].targetPort",
+    only: (resource) => isKind(SERVICE, resource) && isExternal(resource.spec),
+    since: 5,
+    without: "withheld",
+  },
   { kind: "RequestAuthentication", path: "", since: 5, without: "withheld" },
   {
     kind: "AuthorizationPolicy",
@@ -141,7 +154,8 @@ export function usedOf(
   table: readonly FieldSince[],
 ): readonly FieldSince[] {
   return table.filter((field) => {
-    if (field.kind !== resource.kind) return false;
+    if (field.kind !== resource.kind || field.only?.(resource) === false)
+      return false;
     let isUsed = field.path === "";
     visit(resource, field.path, (parent, key) => {
       isUsed ||= isMeant(field, key) && isNew(field, parent[key]);

@@ -13,6 +13,16 @@ import {
 import { REQUEST_AUTHENTICATION } from "../resources/request-authentication/schema.ts";
 import type { RequestAuthenticationSpec } from "../resources/request-authentication/spec.ts";
 import type { PolicyTargets } from "../resources/policy-targets.ts";
+import {
+  isExternal,
+  SERVICE,
+  type ServiceSpec,
+} from "../resources/service/schema.ts";
+import { TRAFFIC_POLICY } from "../resources/traffic-policy/schema.ts";
+import type {
+  TrafficPolicyResource,
+  TrafficPolicySpec,
+} from "../resources/traffic-policy/settings.ts";
 import { WORKLOAD } from "../resources/workload/schema.ts";
 
 /** "older": the version that the sidecar has. "closed": a resource that lets nothing through. "rest": all but what it does not know. */
@@ -35,11 +45,12 @@ export interface Unread {
 
 /**
  * Whether an older version goes on. Not an older Workload: it would be called at an address that it may have left. Nor an older fault:
- * it would be injected where nobody means it any more. Nor the older version of a policy that is to change no verdict.
+ * it would be injected where nobody means it any more. Nor an older policy for calls in plaintext, where they are to be over TLS. Nor the older version of a policy that is to change no verdict.
  */
 export function keepsOlder(resource: Resource): boolean {
   const { kind } = resource;
   if (kind === WORKLOAD.kind || kind === FAULT_INJECTION.kind) return false;
+  if (isKind(TRAFFIC_POLICY, resource)) return !hasTls(resource);
   return !isKind(AUTHORIZATION_POLICY, resource) || isInForce(resource);
 }
 
@@ -66,9 +77,39 @@ export function closedForm(
   }
   if (isKind(REQUEST_AUTHENTICATION, resource))
     return { ...head, spec: closedTokens(resource.spec, unknown) };
+  if (isKind(TRAFFIC_POLICY, resource))
+    return hasTls(resource)
+      ? { ...head, spec: closedTraffic(resource.spec) }
+      : undefined;
+  if (isKind(SERVICE, resource))
+    return isExternal(resource.spec)
+      ? { ...head, spec: closedService(resource.spec) }
+      : undefined;
   if (isKind(MESH, resource))
     return { ...head, spec: closedMesh(resource.spec, unknown) };
   return undefined;
+}
+
+/** Its calls go over TLS or not at all. A policy without TLS protects nothing. */
+export function hasTls({ spec }: TrafficPolicyResource): boolean {
+  return spec.tls !== undefined && spec.tls.mode !== "DISABLE";
+}
+
+/** No server can prove the name (RFC 6761). */
+function closedTraffic({ targetRefs }: TrafficPolicySpec): TrafficPolicySpec {
+  return {
+    targetRefs,
+    tls: { mode: "SIMPLE", subjectAltNames: ["closed.invalid"] },
+  };
+}
+
+/** Callers know its hosts, and the kernel connects nobody to where they lead: without them calls would pass through. */
+function closedService(spec: ServiceSpec): ServiceSpec {
+  return {
+    ...spec,
+    resolution: "STATIC",
+    endpoints: [{ address: "255.255.255.255" }],
+  };
 }
 
 /**

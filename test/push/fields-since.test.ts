@@ -32,7 +32,9 @@ void t.test(
   "every field and value of a kind is in the recorded schema or in the table, and none is in both",
   (t) => {
     const recorded = new Set(OLDEST);
-    const tabled = FIELDS_SINCE.filter(({ like }) => !like).flatMap(namesOf);
+    const tabled = FIELDS_SINCE.filter(
+      ({ like, only }) => !like && !only,
+    ).flatMap(namesOf);
     const now = fieldsOf(KINDS);
     const isTabled = (name: string): boolean =>
       tabled.some(
@@ -50,7 +52,7 @@ void t.test(
       FIELDS_SINCE.flatMap((field) =>
         namesOf(field).filter(
           (name) =>
-            (field.like === undefined
+            (field.like === undefined && field.only === undefined
               ? recorded.has(name)
               : !recorded.has(name) && !isTabled(name)) || !now.includes(name),
         ),
@@ -111,6 +113,21 @@ void t.test(
       "metadata.annotations.*",
     ]);
     t.strictSame(used({}, "AUDIT"), ["spec.action"]);
+    t.end();
+  },
+);
+
+void t.test(
+  "a port's target is new of a Service outside the mesh alone",
+  (t) => {
+    const ports = [{ port: 80, targetPort: 443 }];
+    const used = (spec: Record<string, unknown>) =>
+      usedOf(service("orders", spec), FIELDS_SINCE).map(({ path }) => path);
+    t.strictSame(used({ ports }), []);
+    t.strictSame(
+      used({ ports, location: "MESH_EXTERNAL", hosts: ["api.example.com"] }),
+      ["spec.ports[].targetPort"],
+    );
     t.end();
   },
 );

@@ -10,11 +10,31 @@ const SELECTOR = { matchLabels: { app: "orders" } };
 
 function security(kind: string, spec: Record<string, unknown>): Resource {
   return {
-    apiVersion: "security.istio.io/v1",
+    apiVersion:
+      kind === "TrafficPolicy"
+        ? "mesh.wherry.dev/v1alpha1"
+        : "security.istio.io/v1",
     kind,
     metadata: { name: "orders", namespace: "shop" },
     spec,
   };
+}
+
+const EXTERNAL = {
+  location: "MESH_EXTERNAL",
+  hosts: ["api.example.com"],
+  ports: [{ port: 80 }],
+};
+
+const { selector: _none, ...outside } = {
+  ...(service("api").spec as { selector?: object }),
+  ...EXTERNAL,
+};
+const external: Resource = { ...service("api"), spec: outside };
+
+function traffic(tls: object): Resource {
+  const targetRefs = [{ kind: "Service", name: "api" }];
+  return security("TrafficPolicy", { targetRefs, tls });
 }
 
 void t.test("a stand-in is closed, of the same workloads, and valid", (t) => {
@@ -94,6 +114,29 @@ void t.test("a stand-in is closed, of the same workloads, and valid", (t) => {
       },
     ],
     [
+      "a TrafficPolicy with TLS lets no server be the right one",
+      security("TrafficPolicy", {
+        targetRefs: [{ kind: "Service", name: "api" }],
+        tls: { mode: "SIMPLE" },
+        hedging: {},
+      }),
+      ["spec.tls.new"],
+      {
+        targetRefs: [{ kind: "Service", name: "api" }],
+        tls: { mode: "SIMPLE", subjectAltNames: ["closed.invalid"] },
+      },
+    ],
+    [
+      "a Service outside the mesh leads nowhere",
+      external,
+      ["spec.new"],
+      {
+        ...(external.spec as object),
+        resolution: "STATIC",
+        endpoints: [{ address: "255.255.255.255" }],
+      },
+    ],
+    [
       "the Mesh denies what no policy allows",
       { ...MESH, spec: { ...(MESH.spec as object), trustDomain: "td" } },
       ["spec.new"],
@@ -128,6 +171,7 @@ void t.test("a stand-in is closed, of the same workloads, and valid", (t) => {
     t.ok(validate(closed).ok, `${title}: it is valid`);
   }
   t.equal(closedForm(service("orders"), ["spec.new"]), undefined);
+  t.equal(closedForm(traffic({ mode: "DISABLE" }), ["spec.new"]), undefined);
   t.end();
 });
 
@@ -137,6 +181,12 @@ void t.test("which kinds go on with an older version", (t) => {
       (kind) => !keepsOlder({ ...service("orders"), kind }),
     ),
     ["Workload", "FaultInjection"],
+  );
+  t.equal(keepsOlder(traffic({ mode: "DISABLE" })), true);
+  t.equal(
+    keepsOlder(traffic({ mode: "SIMPLE" })),
+    false,
+    "plaintext before it",
   );
   t.end();
 });

@@ -61,12 +61,6 @@ void t.test("blocks", (t) => {
       "spec.loadBalancer.simple",
       /not one of PEAK_EWMA/,
     ]),
-    ...["tls"].map((field) =>
-      block({ [field]: {} }, [
-        `spec.${field}`,
-        /is not supported by this version; it would be ignored/,
-      ]),
-    ),
     block({
       connectionPool: {
         tcp: { maxConnections: 1, connectTimeout: "1ms", idleTimeout: "0s" },

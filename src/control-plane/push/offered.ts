@@ -4,12 +4,14 @@ import type { UnreadReport, UnreadResource } from "../../push/messages.ts";
 import { keepsOlder } from "../../push/stand-in.ts";
 import { unreadReport } from "../../push/unread-report.ts";
 import { formatKey, keyOf } from "../../resources/envelope.ts";
+import { GuardedServices } from "./guarded-services.ts";
 import { heldEntry, type Entry } from "./catalogue/item.ts";
 import { isClosed, type Saying, type Sayings } from "./catalogue/saying.ts";
 import { ScopedSet, type Held } from "./catalogue/scoped-set.ts";
 
 export class Offered {
   readonly #sayings: Sayings;
+  readonly #guarded: GuardedServices;
   #wanted = ScopedSet.EMPTY;
   #set = ScopedSet.EMPTY;
   /** By slot. */
@@ -20,22 +22,28 @@ export class Offered {
 
   constructor(sayings: Sayings) {
     this.#sayings = sayings;
+    this.#guarded = new GuardedServices(sayings);
   }
 
   /** `held`: what the sidecar has, by which it may go on with an older version. */
   of(wanted: ScopedSet, held: Held): ScopedSet {
     if (this.#sayings.isWhole) return wanted;
     SlotMap.compare(this.#wanted.entries, wanted.entries, (before, after) => {
+      this.#guarded.note(before, after);
       const slot = before?.slot ?? after?.slot ?? 0;
-      this.#release(slot);
-      const offered = after && this.#offer(after, held);
-      this.#set =
-        offered === undefined
-          ? this.#set.without(slot)
-          : this.#set.with(offered);
+      this.#put(slot, after, held);
     });
     this.#wanted = wanted;
+    for (const service of this.#guarded.moved())
+      this.#put(service.slot, service, held);
     return this.#set;
+  }
+
+  #put(slot: number, entry: Entry | undefined, held: Held): void {
+    this.#release(slot);
+    const offered = entry && this.#offer(entry, held);
+    this.#set =
+      offered === undefined ? this.#set.without(slot) : this.#set.with(offered);
   }
 
   get withheld(): UnreadReport | undefined {
@@ -48,6 +56,11 @@ export class Offered {
   }
 
   #offer(entry: Entry, held: Held): Entry | undefined {
+    if (this.#guarded.has(entry)) {
+      const saying = this.#sayings.closed(entry);
+      this.#withhold(entry, saying, false);
+      return saying.closed;
+    }
     const saying = this.#sayings.of(entry);
     if (saying.kind === "said") return saying.entry;
     const older = olderOf(entry, held);

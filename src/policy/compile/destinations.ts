@@ -234,13 +234,24 @@ function* claimsOf(
   }
   if (service.resource.spec.resolution !== "STATIC") return;
   for (const [index, endpoint] of served.cluster.endpoints.entries())
-    yield claimAt(service, port, endpoint, undefined, index);
+    yield claimAt(
+      service,
+      port,
+      // What callers dial, which is not always where it goes.
+      { ...endpoint, port: served.port.port },
+      undefined,
+      index,
+    );
 }
 
 function claimAt(
   service: HeldService,
   port: number,
-  { key, address, port: applicationPort }: Endpoint,
+  {
+    key,
+    address,
+    port: applicationPort,
+  }: Pick<Endpoint, "key" | "address" | "port">,
   workload: HeldWorkload | undefined,
   index: number,
 ): readonly [string, AddressClaim] {

@@ -117,10 +117,11 @@ export function* externalEndpoints(
   port: ServicePort,
   before: readonly Endpoint[],
 ): Steps<readonly Endpoint[]> {
-  const addresses =
-    spec.resolution === "STATIC"
-      ? (spec.endpoints ?? []).map(({ address }) => address)
-      : (spec.hosts ?? []);
+  const fixed = spec.resolution === "STATIC";
+  const [host] = spec.hosts ?? [];
+  const addresses = fixed
+    ? (spec.endpoints ?? []).map(({ address }) => address)
+    : (spec.hosts ?? []);
   const known = yield* byKey(before);
   const endpoints: Endpoint[] = [];
   for (const address of addresses) {
@@ -130,6 +131,7 @@ export function* externalEndpoints(
       key,
       workload: address,
       address,
+      ...(fixed && host !== undefined ? { host } : {}),
       port: targetPortOf(port),
       link: undefined,
       identity: undefined,
@@ -162,6 +164,7 @@ function* byKey(
 function sameOr(old: Endpoint | undefined, endpoint: Endpoint): Endpoint {
   return old !== undefined &&
     old.address === endpoint.address &&
+    old.host === endpoint.host &&
     old.port === endpoint.port &&
     old.link === endpoint.link &&
     old.identity === endpoint.identity &&

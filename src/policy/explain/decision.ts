@@ -14,6 +14,7 @@ export type Step =
   | "retries"
   | "balancing"
   | "protection"
+  | "TLS"
   | "port"
   | "mTLS"
   | "token"

@@ -1,5 +1,6 @@
 /** How a request is sent once its backend is known: time-outs, retries, balancing and what protects the service, each with its source. */
 import type { TrafficPolicySpec } from "../../resources/traffic-policy/settings.ts";
+import { originatesTls, serverNameOf } from "../origination.ts";
 import type {
   Cluster,
   Destination,
@@ -37,6 +38,7 @@ export function settingsDecisions(question: SettingsQuestion): Decision[] {
     retries(question),
     balancing(question.find, cluster),
     protection(question.find, cluster),
+    ...origination(question.find, cluster),
   ];
 }
 
@@ -142,7 +144,7 @@ function balancing(find: Lookup, cluster: Cluster): Decision {
         .slice(0, MOST_ENDPOINTS)
         .map(
           ({ key, link, identity }) =>
-            `${key}${link === undefined ? ", in plaintext: it has no sidecar" : ` over mTLS, as ${identity ?? ""}`}`,
+            `${key}${link === undefined ? withoutSidecar(cluster) : ` over mTLS, as ${identity ?? ""}`}`,
         )
         .concat(
           ready.length > MOST_ENDPOINTS
@@ -154,6 +156,38 @@ function balancing(find: Lookup, cluster: Cluster): Decision {
 }
 
 const MOST_ENDPOINTS = 5;
+
+function withoutSidecar(cluster: Cluster): string {
+  return originatesTls(cluster, { link: undefined })
+    ? " over TLS: it has no sidecar"
+    : ", in plaintext: it has no sidecar";
+}
+
+/** The caller's TLS with endpoints that have no sidecar; nothing where there is none. */
+function origination(find: Lookup, cluster: Cluster): Decision[] {
+  const { tls } = cluster.settings;
+  const outside = cluster.endpoints.find((each) =>
+    originatesTls(cluster, each),
+  );
+  if (tls === undefined || outside === undefined) return [];
+  const names = tls.subjectAltNames ?? [serverNameOf(tls, outside)];
+  return [
+    decision(
+      "caller",
+      "TLS",
+      `${tls.mode}: the server proves ${names.join(" or ")}`,
+      {
+        source: ofPolicy(find, cluster, "tls"),
+        details: [
+          `trusted: ${tls.caBundle === undefined ? "the roots of this machine" : "the policy's caBundle"}`,
+          ...(tls.clientCertificate === undefined
+            ? []
+            : [`shown: ${tls.clientCertificate}`]),
+        ],
+      },
+    ),
+  ];
+}
 
 function protection(find: Lookup, cluster: Cluster): Decision {
   const { circuitBreaker, outlierDetection, connectionPool } = cluster.settings;

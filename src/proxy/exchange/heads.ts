@@ -66,6 +66,8 @@ export interface OutgoingHead {
   readonly trace: Fields;
   /** What is left of the caller's deadline, where it speaks gRPC and gave one. */
   readonly grpcTimeout: string | undefined;
+  /** Absent: what the caller said. */
+  readonly scheme?: "https" | undefined;
   /** What is left of the time of the attempt, where the next sidecar is to know it. */
   readonly deadline?: Field | undefined;
 }
@@ -94,7 +96,7 @@ export function requestHead(
   if (outgoing.deadline !== undefined) edited.push(outgoing.deadline);
   return {
     method: received.method,
-    scheme: received.scheme,
+    scheme: outgoing.scheme ?? received.scheme,
     authority: outgoing.authority,
     path: outgoing.path,
     protocol: received.protocol,

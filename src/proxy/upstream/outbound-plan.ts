@@ -8,6 +8,7 @@ import type { Injection } from "../../policy/fault.ts";
 import type { HeaderEdits } from "../../policy/routing/header-edits.ts";
 import { EFFECTS, latencyOf, type Outcome } from "../../policy/outcome.ts";
 import type { RetryBudget, RetryPolicy } from "../../policy/retry.ts";
+import { originatesTls } from "../../policy/origination.ts";
 import type { Endpoint } from "../../policy/snapshot.ts";
 import { formatGrpcTimeout, type Timeouts } from "../../policy/timeout.ts";
 import type { RequestHead, ResponseHead } from "../../wire/exchange.ts";
@@ -75,6 +76,7 @@ export class OutboundPlan implements RoutePlan {
   readonly tee: RequestTee | undefined;
   readonly #options: OutboundPlanOptions;
   #overLink = false;
+  #overTls = false;
 
   constructor(options: OutboundPlanOptions) {
     this.destination = options.destination;
@@ -135,6 +137,7 @@ export class OutboundPlan implements RoutePlan {
       );
     }
     this.#overLink = pick.endpoint.link !== undefined;
+    this.#overTls = originatesTls(state.cluster, pick.endpoint);
     return new EndpointTarget(state, pick, permit, tunnel);
   }
 
@@ -156,6 +159,7 @@ export class OutboundPlan implements RoutePlan {
       authority:
         tunnel && this.#overLink ? state.cluster.destination : authority,
       path: target,
+      scheme: this.#overTls ? "https" : undefined,
       edits: requestEdits,
       destination: this.#overLink ? state.destination : undefined,
       load: this.#overLink && state.loadAware ? ASK_LOAD : undefined,

@@ -17,8 +17,8 @@ import type { RequestAuthenticationResource } from "../request-authentication/sp
 import {
   appProtocolOf,
   findPort,
-  isExternal,
   isExportedTo,
+  isExternal,
   SERVICE,
   speaksHttp,
   type ServicePort,
@@ -170,8 +170,26 @@ function ofPolicy(
     const service = find(ref, policy, lookup);
     return service === undefined
       ? [missing(ref, policy, at, "until there is, this target has no effect")]
-      : undeclared(ref, service, at);
+      : [...undeclared(ref, service, at), ...tlsWithin(policy, service, at)];
   });
+}
+
+/** Within the mesh the link has TLS of its own, with identities on both ends. */
+function tlsWithin(
+  policy: TrafficPolicyResource | FaultInjectionResource,
+  service: ServiceResource,
+  at: Path,
+): Problem[] {
+  return isKind(TRAFFIC_POLICY, policy) &&
+    policy.spec.tls !== undefined &&
+    !isExternal(service.spec)
+    ? [
+        error(
+          at,
+          `Service ${nameOf(service)} is in the mesh, where mutual TLS is between sidecars: tls is for a Service with location: MESH_EXTERNAL`,
+        ),
+      ]
+    : [];
 }
 
 /** A reference of a route: the Service must be seen from the route's namespace and speak HTTP on that port. */

@@ -31,7 +31,7 @@ export interface ServicePort {
   readonly name?: string;
   /** What callers use. */
   readonly port: number;
-  /** What the application listens on; absent: the same as `port`. */
+  /** What the application, or the server outside, listens on; absent: the same as `port`. */
   readonly targetPort?: number;
   /** Absent: http, or tcp where it is known that servers speak first. */
   readonly appProtocol?: AppProtocol;
@@ -131,7 +131,7 @@ const port = Type.Object(
     ),
     port: field("The port that callers connect to.", Type.Integer(PORT)),
     targetPort: field(
-      "The port that the application listens on. Without it, the same as `port`.",
+      "The port that the application listens on, or the server of a MESH_EXTERNAL. Without it, the same as `port`.",
       Type.Optional(Type.Integer(PORT)),
     ),
     appProtocol: field(
@@ -301,14 +301,6 @@ function checkExternal(spec: ServiceSpec): Problem[] {
         "does not go with location: MESH_EXTERNAL: nothing outside the mesh has labels",
       ),
     );
-  for (const [index, port] of spec.ports.entries())
-    if (port.targetPort !== undefined)
-      problems.push(
-        error(
-          ["spec", "ports", index, "targetPort"],
-          "does not go with location: MESH_EXTERNAL: port is what is dialled",
-        ),
-      );
   const fixed = spec.resolution === "STATIC";
   if (fixed && spec.endpoints === undefined)
     problems.push(

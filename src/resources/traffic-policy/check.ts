@@ -1,5 +1,6 @@
 /** What the schema of TrafficPolicy cannot state: bounds of durations and how they relate. */
 import { durationOf, formatDuration } from "../../core/duration.ts";
+import { checkClientTls } from "./client-tls.ts";
 import { checkHealthCheck } from "./health-check.ts";
 import type { Problem } from "../kind.ts";
 import { checkLoadBalancing } from "./load-balancing.ts";
@@ -61,6 +62,7 @@ export function checkTrafficPolicy({ spec }: TrafficPolicyResource): Problem[] {
     ...problems,
     ...checkLoadBalancing(spec.loadBalancer),
     ...checkHealthCheck(spec.healthCheck),
+    ...checkClientTls(spec.tls),
     ...checkProtection(spec),
   ];
 }

@@ -2,6 +2,7 @@
 import Type, { type TSchema, type TUnsafe } from "typebox";
 import { formatDuration } from "../../core/duration.ts";
 import { HEALTH_CHECK } from "./health-check.ts";
+import { CLIENT_TLS, CLIENT_TLS_UNSUPPORTED } from "./client-tls.ts";
 import { defineKind, OWN_GROUP, type KindDefinition } from "../kind.ts";
 import {
   LOAD_BALANCING,
@@ -259,6 +260,10 @@ const spec: TSchema = describes<TrafficPolicySpec>()(
         "Callers check each endpoint. One of path, grpc, tcp.",
         Type.Optional(HEALTH_CHECK),
       ),
+      tls: field(
+        "Callers speak TLS with endpoints that have no sidecar. On ports that carry plaintext: not with appProtocol tls.",
+        Type.Optional(CLIENT_TLS),
+      ),
       ...PROTECTION,
       retryConstraint: field(
         "The retry budget: a percentage of requests, plus a minimum rate.",
@@ -290,7 +295,7 @@ export const TRAFFIC_POLICY: KindDefinition<TrafficPolicySpec> = defineKind({
     "How callers treat a Service: balancing, pools, health, retries; and how it is protected.",
   spec,
   unsupported: {
-    "spec.tls": "",
+    ...CLIENT_TLS_UNSUPPORTED,
     ...LOAD_BALANCING_UNSUPPORTED,
     "spec.targetRefs[].namespace":
       "a TrafficPolicy acts on Services of its own namespace; set metadata.namespace",

@@ -1,6 +1,7 @@
 /** What a TrafficPolicy says and what is in force: the types of its spec, the defaults, and the settings that follow from both. */
 import { durationOf } from "../../core/duration.ts";
 import type { Resource } from "../envelope.ts";
+import { clientTls, type ClientTls, type ClientTlsSpec } from "./client-tls.ts";
 import {
   healthCheck,
   type HealthCheck,
@@ -37,6 +38,7 @@ export interface TrafficPolicySpec extends ProtectionSpec {
   readonly outlierDetection?: Partial<
     Omit<OutlierDetection<string>, "successRate">
   > & { readonly successRate?: Partial<SuccessRate> };
+  readonly tls?: ClientTlsSpec;
   readonly retryConstraint?: {
     readonly budget?: Partial<RetryConstraint<string>["budget"]>;
     readonly minRetryRate?: Partial<RetryConstraint<string>["minRetryRate"]>;
@@ -119,6 +121,8 @@ export interface TrafficSettings {
   readonly clientThrottling?: ClientThrottling;
   /** Absent: none. */
   readonly hedging?: Hedging;
+  /** How endpoints without a sidecar are spoken to; absent: in plaintext. */
+  readonly tls?: ClientTls;
 }
 
 /** In force where no TrafficPolicy says otherwise (model: defaults that differ from what the field does). */
@@ -172,6 +176,7 @@ export function trafficSettings(
   const health = healthCheck(portLevel?.healthCheck ?? spec?.healthCheck);
   const priority = portLevel?.priority ?? spec?.priority;
   const hedges = hedging(portLevel?.hedging ?? spec?.hedging);
+  const tls = clientTls(portLevel?.tls ?? spec?.tls);
   const throttling = clientThrottling(
     portLevel?.clientThrottling ?? spec?.clientThrottling,
   );
@@ -214,6 +219,7 @@ export function trafficSettings(
     ...(priority === undefined ? {} : { priority }),
     ...(throttling === undefined ? {} : { clientThrottling: throttling }),
     ...(hedges === undefined ? {} : { hedging: hedges }),
+    ...(tls === undefined ? {} : { tls }),
   };
 }
 

@@ -79,7 +79,11 @@ export function connectLink(options: ConnectOptions): Promise<Link> {
         failure("CONNECT_FAILED", `${where}: ${messageOf(error)}`, error),
     );
   }
-  return handshaken(socket, options, where);
+  return handshaken(socket, options, {
+    where,
+    connected: false,
+    judge: () => judged(socket, options, where),
+  });
 }
 
 /** What is offered. */
@@ -87,15 +91,25 @@ function alpnOf(options: ConnectOptions): readonly Protocol[] {
   return options.alpn ?? ["h2"];
 }
 
+export interface Handshake {
+  /** The other end, for messages. */
+  readonly where: string;
+  /** The connection beneath was there before. */
+  readonly connected: boolean;
+  /** Asked once the handshake is over: the link, or why this peer is not the one that was wanted. */
+  readonly judge: () => Link | MeshError;
+}
+
 /** Waits for the handshake, judges the peer, and destroys the socket where either fails. */
-function handshaken(
+export function handshaken(
   socket: TLSSocket,
-  options: ConnectOptions,
-  where: string,
+  options: Pick<ConnectOptions, "clock" | "signal" | "timeoutMs">,
+  handshake: Handshake,
 ): Promise<Link> {
   const { clock, signal, timeoutMs } = options;
+  const { where, judge } = handshake;
   return new Promise((resolve, reject) => {
-    let connected = false;
+    let { connected } = handshake;
     const settle = (): void => {
       cancel();
       signal.removeEventListener("abort", onAbort);
@@ -128,7 +142,7 @@ function handshaken(
       fail(tooSlow(connected, timeoutMs, where)),
     );
     const onSecure = (): void => {
-      const link = judged(socket, options, where);
+      const link = judge();
       if (link instanceof MeshError) {
         fail(link);
         return;
@@ -205,7 +219,12 @@ function identityFault(
   return undefined;
 }
 
-function failure(code: Code, detail: string, cause?: unknown): MeshError {
+/** Nothing was sent: it may be tried again. */
+export function failure(
+  code: Code,
+  detail: string,
+  cause?: unknown,
+): MeshError {
   return new MeshError(code, detail, {
     source: "upstream",
     unprocessed: true,

@@ -203,6 +203,59 @@ void t.test(
   },
 );
 
+const API: Resource = {
+  ...service("api"),
+  spec: {
+    location: "MESH_EXTERNAL",
+    hosts: ["api.example.com"],
+    ports: [{ port: 80 }],
+  },
+};
+
+function overTls(name: string, mode: string): Resource {
+  return {
+    apiVersion: "mesh.wherry.dev/v1alpha1",
+    kind: "TrafficPolicy",
+    metadata: { name, namespace: "shop" },
+    spec: { targetRefs: [{ kind: "Service", name: "api" }], tls: { mode } },
+  };
+}
+
+void t.test(
+  "a sidecar that does not know TLS to the outside calls nobody where a policy asks for it",
+  async (t) => {
+    const plane = await startWithOrders(t);
+    await write(plane, API);
+    const older = await open(plane, "2");
+    await older.push();
+    const name = "Service/shop/api";
+    const closed = { spec: { endpoints: [{ address: "255.255.255.255" }] } };
+    t.notMatch(received(older.received, name), closed);
+    await write(plane, overTls("first", "SIMPLE"));
+    await older.push();
+    t.match(received(older.received, name), closed, "the policy came");
+    t.strictSame(await withheld(plane), {
+      "TrafficPolicy shop/first": ["spec.tls", "nothing"],
+      "Service shop/api": ["spec.tls of its TrafficPolicy", "closed"],
+    });
+    await write(plane, overTls("second", "MUTUAL"));
+    await write(plane, overTls("first", "DISABLE"));
+    await write(plane, {
+      ...API,
+      spec: { ...(API.spec as object), ports: [{ port: 81 }] },
+    });
+    await older.push();
+    t.match(
+      received(older.received, name),
+      { spec: { ports: [{ port: 81 }], ...closed.spec } },
+      "another policy asks for it, and the Service is another",
+    );
+    await write(plane, overTls("second", "DISABLE"));
+    await older.push();
+    t.notMatch(received(older.received, name), closed, "no policy asks for it");
+  },
+);
+
 const HELD = new Map([
   ["Mesh//default", "1"],
   ["Service/shop/orders", "2"],

@@ -290,6 +290,37 @@ void t.test(
   },
 );
 
+void t.test("TLS with the outside is said, and whose it is", (t) => {
+  const external: Resource = {
+    ...service("shop/api"),
+    spec: {
+      location: "MESH_EXTERNAL",
+      hosts: ["api.example.com"],
+      ports: [{ port: 80, targetPort: 443, appProtocol: "http" }],
+    },
+  };
+  const policy = trafficPolicy("shop/out", {
+    targetRefs: [{ kind: "Service", name: "api" }],
+    tls: { mode: "SIMPLE" },
+  });
+  const asked = { host: "api.example.com" };
+  const answer = caller([mesh(), external, policy], asked);
+  t.match(step(answer, "TLS"), {
+    outcome: "SIMPLE: the server proves api.example.com",
+    source: { resource: "TrafficPolicy/shop/out", field: "spec.tls" },
+    details: ["trusted: the roots of this machine"],
+  });
+  t.match(step(answer, "balancing").details, [
+    "api.example.com:443 over TLS: it has no sidecar",
+  ]);
+  const plain = caller([mesh(), external], asked);
+  t.notOk(plain.decisions.some((each) => each.step === "TLS"));
+  t.match(step(plain, "balancing").details, [
+    /in plaintext: it has no sidecar/,
+  ]);
+  t.end();
+});
+
 void t.test("faults: certain, by chance, over, and for others", (t) => {
   const fault = (
     name: string,

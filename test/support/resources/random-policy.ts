@@ -345,6 +345,8 @@ function sticky(draw: Draw): Resource {
         ? { httpHeaderName: pick(HEADERS) }
         : { useSourceIp: true },
     },
+    // A sidecar is called over the link, whatever it says.
+    ...(chance(0.3) ? { tls: { mode: "SIMPLE", sni: pick(HOSTS) } } : {}),
   });
 }
 

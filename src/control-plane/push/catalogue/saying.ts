@@ -6,6 +6,8 @@ import {
 } from "../../../push/fields-since.ts";
 import { closedForm, keepsOlder } from "../../../push/stand-in.ts";
 import type { Resource } from "../../../resources/envelope.ts";
+import { isKind } from "../../../resources/kind.ts";
+import { TRAFFIC_POLICY } from "../../../resources/traffic-policy/schema.ts";
 import { resourceEntry, type Entry } from "./item.ts";
 
 export type Saying =
@@ -21,6 +23,8 @@ export type Saying =
       readonly closed: Entry | undefined;
     };
 
+type Withheld = Extract<Saying, { kind: "withheld" }>;
+
 /** For all sidecars of one schema; what is made for one is everyone's. */
 export class Sayings {
   readonly #newer: readonly FieldSince[];
@@ -28,6 +32,7 @@ export class Sayings {
   readonly #kinds: ReadonlySet<string>;
   readonly #onEncode: () => void;
   readonly #made = new WeakMap<Entry, Saying>();
+  readonly #closed = new WeakMap<Entry, Withheld>();
 
   /** `onEncode`: as in `resourceEntry`. */
   constructor(
@@ -70,13 +75,33 @@ export class Sayings {
       };
     const fields = lost.map(({ path, key = "*" }) => path.replace("*", key));
     // What changes no verdict has nothing in its place, whatever the rest of it would do.
-    const closed = keepsOlder(resource) ? closedForm(rest, fields) : undefined;
+    const closed =
+      keepsOlder(resource) || isKind(TRAFFIC_POLICY, resource)
+        ? closedForm(rest, fields)
+        : undefined;
     return {
       kind: "withheld",
       fields,
       schema: Math.max(...lost.map(({ since }) => since)),
       closed: closed && this.#entry(entry, closed, CLOSED_MARK, undefined),
     };
+  }
+
+  /** In the place of a Service for which a policy is withheld that calls to it may not go without. */
+  closed(entry: Entry): Withheld {
+    let saying = this.#closed.get(entry);
+    if (saying === undefined) {
+      const { resource } = entry;
+      const closed = resource && closedForm(resource, []);
+      saying = {
+        kind: "withheld",
+        fields: ["spec.tls of its TrafficPolicy"],
+        schema: this.#schema,
+        closed: closed && this.#entry(entry, closed, CLOSED_MARK, undefined),
+      };
+      this.#closed.set(entry, saying);
+    }
+    return saying;
   }
 
   /** Its version is its own: a sidecar that comes back with newer software and holds it gets the whole. */

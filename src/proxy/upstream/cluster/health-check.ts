@@ -10,6 +10,7 @@ import type { OutcomeKind } from "../../../mesh/codes.ts";
 import { MeshError } from "../../../mesh/errors.ts";
 import { isOfTheMachine } from "../../../core/machine/again.ts";
 import { serviceHost } from "../../../mesh/service-key.ts";
+import { originatesTls } from "../../../policy/origination.ts";
 import { resultOfError, type CheckResult } from "../../../policy/health.ts";
 import {
   outcomeOfAnswer,
@@ -59,7 +60,9 @@ export function checkEndpoint(options: CheckOptions): Promise<CheckResult> {
     return grpc(options, settings.grpc.service, (settle) =>
       grpcReceiver(settle, overLink),
     );
-  if (!overLink && cluster.appProtocol === "http") return plainHttp(options);
+  const overTls = originatesTls(cluster, endpoint);
+  if (!overLink && !overTls && cluster.appProtocol === "http")
+    return plainHttp(options);
   return exchange(
     options,
     false,
@@ -176,7 +179,7 @@ export function headOf(
     fields.push(makeField(DESTINATION, cluster.destination));
   return {
     method: "GET",
-    scheme: "http",
+    scheme: originatesTls(cluster, endpoint) ? "https" : "http",
     authority: authorityOf(cluster),
     path,
     protocol: undefined,

@@ -2,6 +2,7 @@
 import { formatHostPort } from "../../../core/text/host-port.ts";
 import type { Proof } from "../../../identity/revoked.ts";
 import { MeshError } from "../../../mesh/errors.ts";
+import { originatesTls, serverNameOf } from "../../../policy/origination.ts";
 import type { Cluster, Endpoint } from "../../../policy/snapshot.ts";
 import type { TrafficSettings } from "../../../resources/traffic-policy/settings.ts";
 import type { PoolSettings } from "../pool/options.ts";
@@ -17,6 +18,13 @@ export function placeOf(cluster: Cluster, endpoint: Endpoint): HostPort {
       port: link,
       // Without an identity to expect nothing can be proved: no SPIFFE id equals the empty one.
       identity: identity ?? "",
+    };
+  const { tls } = cluster.settings;
+  if (tls !== undefined && originatesTls(cluster, endpoint))
+    return {
+      kind: "tls",
+      ...{ address, port, protocol: plainProtocolOf(cluster), tls },
+      serverName: serverNameOf(tls, endpoint),
     };
   return {
     kind: "plain",
@@ -39,7 +47,7 @@ function claimOf(endpoint: Endpoint): Proof {
 }
 
 export function spoken(
-  place: Extract<HostPort, { kind: "plain" }>,
+  place: Exclude<HostPort, { kind: "link" }>,
   tunnel: boolean,
 ): HostPort {
   if (tunnel) return { ...place, protocol: "tcp" };

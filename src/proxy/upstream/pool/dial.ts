@@ -17,6 +17,8 @@ import { connectHttp1 } from "../../../wire/http1/client.ts";
 import { connectHttp2 } from "../../../wire/http2/client.ts";
 import { SHARED_LIMITS } from "../../../wire/http2/limits.ts";
 import { connectLink } from "../../../wire/tls/connect.ts";
+import type { ClientTls } from "../../../resources/traffic-policy/client-tls.ts";
+import type { TlsSessions } from "../../../wire/tls/connect-outside.ts";
 import type { LiveConnections } from "../../../wire/tls/live-connections.ts";
 import type { Proof } from "../../../identity/revoked.ts";
 import { machineError } from "../../../wire/machine-error.ts";
@@ -71,6 +73,34 @@ export interface PlainDial extends DialOptions {
 export async function dialPlain(options: PlainDial): Promise<ClientConnection> {
   const socket = await connectTcp(options);
   return withCodec(socket, options.protocol, options);
+}
+
+export interface TlsDial extends PlainDial {
+  readonly tls: ClientTls;
+  readonly serverName: string;
+  readonly sessions: TlsSessions;
+}
+
+/** Connects with TLS to what is not a sidecar. Rejects with an unprocessed MeshError. */
+export async function dialTls(options: TlsDial): Promise<ClientConnection> {
+  const { clock, timeoutMs, protocol, signal } = options;
+  const began = clock.now();
+  // Loaded when the first call asks for it: most sidecars make no such connection.
+  const { connectOutside } =
+    await import("../../../wire/tls/connect-outside.ts");
+  const socket = await connectTcp(options);
+  const { socket: secure } = await connectOutside({
+    ...options,
+    socket,
+    where: formatHostPort(options.address, options.port),
+    protocol: protocol === "tcp" ? undefined : protocol,
+    timeoutMs: Math.max(1, timeoutMs - (clock.now() - began)),
+  });
+  if (signal.aborted) {
+    secure.destroy();
+    throw signal.reason as Error;
+  }
+  return codecOn(secure, protocol, options);
 }
 
 function withCodec(

@@ -1,4 +1,5 @@
 /** All pools of the proxy, by address, expected identity and own credential generation (law 5): found, shared, let go. */
+import { createHash } from "node:crypto";
 import type { Cancel, Clock } from "../../../core/clock.ts";
 import {
   LOCAL_STATE,
@@ -9,6 +10,8 @@ import { MeshError } from "../../../mesh/errors.ts";
 import type { Watch } from "../../../core/watch.ts";
 import type { Credentials } from "../../../identity/credentials.ts";
 import type { Proof } from "../../../identity/revoked.ts";
+import type { ClientTls } from "../../../resources/traffic-policy/client-tls.ts";
+import type { TlsSessions } from "../../../wire/tls/connect-outside.ts";
 import type { LiveConnections } from "../../../wire/tls/live-connections.ts";
 import type { Deadlines } from "../../../core/deadlines.ts";
 import type { Buffers } from "../../../wire/buffers.ts";
@@ -17,7 +20,7 @@ import type {
   ClientConnectionObserver,
   Protocol,
 } from "../../../wire/exchange.ts";
-import { dialLink, dialPlain, type PlainProtocol } from "./dial.ts";
+import { dialLink, dialPlain, dialTls, type PlainProtocol } from "./dial.ts";
 import type { PoolSettings } from "./options.ts";
 import { LinkWatch } from "./link-watch.ts";
 import { Pool } from "./pool.ts";
@@ -37,6 +40,15 @@ export type HostPort =
       readonly protocol: PlainProtocol;
       /** What the mesh says of the other end; absent: nothing. */
       readonly claim?: Proof | undefined;
+    }
+  | {
+      /** No sidecar is there, and TLS is spoken all the same. */
+      readonly kind: "tls";
+      readonly address: string;
+      readonly port: number;
+      readonly protocol: PlainProtocol;
+      readonly tls: ClientTls;
+      readonly serverName: string;
     };
 
 export interface PoolsOptions {
@@ -78,6 +90,8 @@ interface Entry {
   /** The same place; what is said of its other end may change. */
   place: HostPort;
   settings: PoolSettings;
+  /** What its TLS connections begin with; the link resumes none (law 5). */
+  readonly sessions: TlsSessions;
 }
 
 /** Milliseconds between two rounds of the sweep. */
@@ -191,6 +205,7 @@ class AllPools implements Pools {
     const entry: Entry = {
       place,
       settings,
+      sessions: {},
       pool: new Pool({
         clock,
         multiplexed,
@@ -205,7 +220,7 @@ class AllPools implements Pools {
   }
 
   #dial(
-    { place, settings }: Entry,
+    { place, settings, sessions }: Entry,
     observer: ClientConnectionObserver,
     signal: AbortSignal,
   ): Promise<ClientConnection> {
@@ -226,6 +241,10 @@ class AllPools implements Pools {
       const { protocol, claim } = place;
       const { ownPorts } = this.#options;
       return dialPlain({ ...common, protocol, ownPorts, claim });
+    }
+    if (place.kind === "tls") {
+      const { ownPorts } = this.#options;
+      return dialTls({ ...common, ...place, ownPorts, sessions });
     }
     const credentials = this.#options.credentials.value;
     if (credentials === undefined)
@@ -309,12 +328,29 @@ class AllPools implements Pools {
 }
 
 function keyOf(place: HostPort): string {
-  return place.kind === "link"
-    ? `link ${place.address} ${place.port} ${place.identity}`
-    : `${place.protocol} ${place.address} ${place.port}`;
+  switch (place.kind) {
+    case "link":
+      return `link ${place.address} ${place.port} ${place.identity}`;
+    case "plain":
+      return `${place.protocol} ${place.address} ${place.port}`;
+    case "tls":
+      return `tls ${place.protocol} ${place.address} ${place.port} ${place.serverName} ${textOf(place.tls)}`;
+  }
 }
 
-/** Plain pools belong to places outside the mesh, or to the application; they go when they are idle, not with a snapshot. */
+const texts = new WeakMap<ClientTls, string>();
+
+/** Settings that say the same have the same text. */
+function textOf(tls: ClientTls): string {
+  let text = texts.get(tls);
+  if (text === undefined) {
+    text = createHash("sha256").update(JSON.stringify(tls)).digest("base64url");
+    texts.set(tls, text);
+  }
+  return text;
+}
+
+/** Other pools belong to places outside the mesh, or to the application; they go when they are idle, not with a snapshot. */
 function isOutside(key: string): boolean {
   return !key.startsWith("link ");
 }
