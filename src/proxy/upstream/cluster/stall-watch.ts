@@ -58,12 +58,16 @@ interface Watched {
   answered: MonotonicMs;
   /** On trial: to any request, not only to one that may be repeated. */
   offered: boolean;
+  /** When it is asked again, however long its ejection lasts; Infinity where it has not failed to respond. */
+  askAt: MonotonicMs;
 }
 
 /** Milliseconds that a response to our own request may take. */
 export const ASK_TIMEOUT = 1000;
 /** Milliseconds that our own request is waited for before what waits is sent elsewhere. */
 const SHORT_DOUBT = 50;
+/** Milliseconds, half more or less, after which one that did not respond is asked again: that costs no customer anything, and an ejection may have a minute to go. */
+export const ASK_AGAIN = 10_000;
 /** Milliseconds on trial after which it is offered to requests that may not be repeated. */
 export const TRIAL_PATIENCE = 2000;
 /** Milliseconds after which latencies weigh half. */
@@ -245,14 +249,18 @@ export class StallWatch implements Watch {
     if (question?.result === undefined) {
       if (question !== undefined) return now + STALL_TICK;
       // A late response is a sign of life, for which it need not wait.
-      if (now < until && calls.answeredSentAt <= watched.answered)
-        return Math.min(until, now + ASK_TIMEOUT);
+      const due = Math.min(until, watched.askAt);
+      if (now < due && calls.answeredSentAt <= watched.answered)
+        return Math.min(due, now + ASK_TIMEOUT);
       watched.answered = calls.answeredSentAt;
       this.#ask(key, watched);
       return now + STALL_TICK;
     }
     const { result } = question;
-    if (result.kind !== "unhealthy") {
+    if (
+      result.kind === "healthy" ||
+      (result.kind === "unknown" && !(now < until && watched.askAt <= now))
+    ) {
       calls.proved(now);
       detector.release(key, now);
       if (!detector.onProbation(key)) this.#watched.delete(key);
@@ -261,6 +269,8 @@ export class StallWatch implements Watch {
     }
     watched.question = undefined;
     if (now >= until) this.#options.eject(key, "probe", result.evidence);
+    const ejected = this.#watched.get(key) ?? watched;
+    ejected.askAt = now + ASK_AGAIN * (0.5 + this.#options.clock.random());
     return now + STALL_TICK;
   }
 
@@ -298,6 +308,7 @@ export class StallWatch implements Watch {
       question: undefined,
       answered: this.#options.callsOf(key)?.answeredSentAt ?? -Infinity,
       offered: false,
+      askAt: Infinity,
     };
     this.#watched.set(key, watched);
     return watched;

@@ -12,6 +12,7 @@ import {
 } from "../../../../src/policy/outlier.ts";
 import { StallTicks } from "../../../../src/proxy/upstream/cluster/stall-ticks.ts";
 import {
+  ASK_AGAIN,
   StallWatch,
   TRIAL_PATIENCE,
 } from "../../../../src/proxy/upstream/cluster/stall-watch.ts";
@@ -281,6 +282,61 @@ void t.test(
     }
   },
 );
+
+/** Milliseconds until it is asked. */
+function untilAsked(made: Bench): number {
+  const { length } = made.asked;
+  const from = made.clock.now();
+  while (made.asked.length === length && made.clock.now() - from < 120_000)
+    made.pass(10, "a");
+  return made.clock.now() - from;
+}
+
+/** Asked in vain until it is out for the sixth time: for 32 s. */
+async function longOut(): Promise<Bench> {
+  const made = await ejected();
+  while (made.ejections.at(-1)?.startsWith("a probe x6") !== true) {
+    untilAsked(made);
+    await made.answer(SICK);
+    made.pass(50, "a");
+  }
+  t.ok(made.detector.until("a") - made.clock.now() > 31_000);
+  return made;
+}
+
+void t.test(
+  "one that was silent when asked is asked again before a long ejection is over",
+  async (t) => {
+    const made = await longOut();
+    const between = [];
+    for (const result of [SICK, UNKNOWN]) {
+      between.push(untilAsked(made));
+      await made.answer(result);
+      made.pass(50, "a");
+      t.equal(made.detector.isHeld("a"), true);
+      t.match(made.ejections.at(-1), "a probe x6", "it does not count");
+    }
+    t.ok(
+      between.every(
+        (ms) => ms > 0.5 * ASK_AGAIN - 100 && ms < 1.5 * ASK_AGAIN + 100,
+      ),
+      between.join(" "),
+    );
+    t.ok(made.detector.until("a") > made.clock.now());
+    made.watch.close();
+  },
+);
+
+void t.test("and comes back once it responds", async (t) => {
+  const made = await longOut();
+  untilAsked(made);
+  await made.answer(WELL);
+  made.pass(50, "a");
+  t.equal(made.detector.isHeld("a"), false);
+  t.equal(made.detector.onProbation("a"), true);
+  t.ok(made.detector.until("a") <= made.clock.now());
+  made.watch.close();
+});
 
 void t.test(
   "what cannot be asked is tried; a trial without an answer costs a moment",
