@@ -25,6 +25,10 @@ import {
   smallDisk,
   type SmallDisk,
 } from "../../test/support/faults/full-disk.ts";
+import {
+  failingDisk,
+  type FailingDisk,
+} from "../../test/support/faults/failing-disk.ts";
 import type { MadPlaneTold } from "../../test/support/hostile/mad-plane-process.ts";
 import type { Madness } from "../../test/support/hostile/madness.ts";
 import {
@@ -76,8 +80,8 @@ spec:
 /** What is odd about the machine of one of the hosts. */
 export interface Oddity {
   readonly host: HostName;
-  /** Its state is on a small disk of its own. */
-  readonly smallDisk?: boolean;
+  /** Its state is on a small disk of its own: one that can be filled and made read-only, or one that can fail. */
+  readonly disk?: "small" | "failing";
   /** Its log goes to a pipe that is full, and that nobody reads. */
   readonly blockedLog?: boolean;
 }
@@ -92,7 +96,7 @@ export class Bed {
   readonly directory: string;
   readonly #network: Network;
   readonly #odd: Oddity | undefined;
-  readonly #disk: SmallDisk | undefined;
+  readonly #disk: SmallDisk | FailingDisk | undefined;
   readonly #sidecars = new Map<string, Daemon>();
   readonly #applications = new Map<string, Daemon>();
   #controlPlane: Daemon | undefined;
@@ -110,16 +114,23 @@ export class Bed {
     this.directory = directory;
     this.#network = network;
     this.#odd = odd;
-    if (odd?.smallDisk !== true) return;
-    this.#disk = smallDisk(SMALL_DISK);
+    if (odd?.disk === undefined) return;
+    const make = odd.disk === "small" ? smallDisk : failingDisk;
+    this.#disk = make(SMALL_DISK);
     if (this.#disk === undefined)
-      throw new UserError("a file system of memory cannot be mounted");
+      throw new UserError("a small file system cannot be mounted");
   }
 
   /** Where the small disk is. */
   get disk(): string {
     if (this.#disk === undefined) throw new Error("no small disk");
     return this.#disk.directory;
+  }
+
+  get failingDisk(): FailingDisk {
+    if (this.#disk === undefined || !("fail" in this.#disk))
+      throw new Error("no disk that fails");
+    return this.#disk;
   }
 
   host(name: HostName): Host {
@@ -419,7 +430,7 @@ function found(daemons: ReadonlyMap<string, Daemon>, name: string): Daemon {
   return daemon;
 }
 
-function isAlive(pid: number): boolean {
+export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
     return true;

@@ -2,9 +2,22 @@
 import { execFileSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { fill } from "../../../test/support/faults/full-disk.ts";
-import { openBed, type Bed, type HostName, type Oddity } from "../bed.ts";
+import {
+  CALLEES,
+  isAlive,
+  openBed,
+  type Bed,
+  type HostName,
+  type Oddity,
+} from "../bed.ts";
 import { NAMESPACE, PORTS, SERVICE } from "../layout.ts";
-import { NONE_FAILS, p99Within, type Row, type Stretch } from "../row.ts";
+import {
+  NONE_FAILS,
+  p99Within,
+  type Goal,
+  type Row,
+  type Stretch,
+} from "../row.ts";
 
 /** Milliseconds. */
 const QUIET = 3000;
@@ -14,24 +27,51 @@ const AFTER = 10_000;
 const AFTER_SHORT = 3000;
 /** File handles that are left. */
 const HANDLES_LEFT = 3;
+/** Between two tries to write after it. */
+const AGAIN = 100;
+
+const ENDED = "processes that ended by themselves";
+const WRITTEN = "until a change is taken again, ms";
+const GOALS: readonly Goal[] = [
+  NONE_FAILS,
+  p99Within(2),
+  { text: "no process ends", met: ({ more }) => more[ENDED] === 0 },
+  {
+    text: "a change is taken within 5 s of its end",
+    met: ({ more }) => (more[WRITTEN] ?? Number.NaN) <= 5000,
+  },
+];
 
 interface Lack {
   /** The only host that it can come to; absent: both. */
   readonly only?: HostName;
   readonly odd: Omit<Oddity, "host">;
   /** What it returns ends it. */
-  begin(bed: Bed, host: HostName): () => void;
+  begin(bed: Bed, host: HostName): () => void | Promise<void>;
 }
 
 const LACKS: Readonly<Record<string, Lack>> = {
-  "full-disk": { odd: { smallDisk: true }, begin: (bed) => fill(bed.disk) },
-  // Not the control plane's: the kernel does not take a disk away from a database that is open.
+  "full-disk": { odd: { disk: "small" }, begin: (bed) => fill(bed.disk) },
+  // Not the control plane's: nobody can make a disk read-only while a database is open in it, unless it fails.
   "read-only-disk": {
     only: "caller",
-    odd: { smallDisk: true },
+    odd: { disk: "small" },
     begin(bed) {
       remount(bed.disk, "ro");
       return () => remount(bed.disk, "rw");
+    },
+  },
+  // The kernel makes it read-only. To repair it takes the process's end, and that has to be one in order.
+  "failed-disk": {
+    only: "plane",
+    odd: { disk: "failing" },
+    begin(bed) {
+      bed.failingDisk.fail();
+      return async () => {
+        await bed.controlPlane.stop();
+        bed.failingDisk.repair();
+        await bed.startControlPlane();
+      };
     },
   },
   "no-handles": {
@@ -64,7 +104,7 @@ export function machineRows(short: boolean): Row[] {
       .filter(([, { only }]) => only === undefined || only === host)
       .map(([name, lack]) => ({
         name: `machine/${what}/${name}`,
-        goals: [NONE_FAILS, p99Within(2)],
+        goals: GOALS,
         open: (around) => openBed(around, { host, ...lack.odd }),
         run: (bed) => run(bed, host, lack, short),
       })),
@@ -89,10 +129,38 @@ async function run(
   // Something to write down, for both of them; a control plane that cannot says so.
   await bed.apply(changed(faultAt)).catch(() => undefined);
   await bed.pause(short ? LENGTH_SHORT : LENGTH);
-  end();
+  const ended = goneIn(bed);
+  await end();
   const healedAt = clock.now();
+  const written = await untilWritten(bed, healedAt);
   await bed.pause(short ? AFTER_SHORT : AFTER);
-  return { records: await load.stop(), faultAt, healedAt };
+  return {
+    records: await load.stop(),
+    faultAt,
+    healedAt,
+    more: { [ENDED]: ended + goneIn(bed), [WRITTEN]: written },
+  };
+}
+
+/** How many of the mesh's processes there are no more. */
+function goneIn(bed: Bed): number {
+  const hosts: readonly HostName[] = ["plane", "caller", ...CALLEES];
+  return hosts.filter((host) => !isAlive(bed.processOf(host).pid)).length;
+}
+
+/** Milliseconds from then on. */
+async function untilWritten(bed: Bed, from: number): Promise<number> {
+  const { clock } = bed.around;
+  await bed.until("a change is taken", bed.controlPlane, async () => {
+    try {
+      await bed.apply(changed(clock.now()));
+      return true;
+    } catch {
+      await bed.pause(AGAIN);
+      return false;
+    }
+  });
+  return clock.now() - from;
 }
 
 function changed(mark: number): string {
