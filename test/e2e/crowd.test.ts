@@ -14,7 +14,7 @@ import {
   eventually,
   type Called,
 } from "../support/peers/call.ts";
-import { cleanEnvironment, ROOT } from "../support/processes/demo.ts";
+import { cleanEnvironment, PROGRAM } from "../support/processes/demo.ts";
 
 const SIDECARS = 150;
 const OPERATORS = 8;
@@ -39,7 +39,7 @@ async function start(): Promise<ChildProcess> {
   const child = spawn(
     process.execPath,
     [
-      join(ROOT, "src/main.ts"),
+      PROGRAM,
       ...["control-plane", "--profile", "development"],
       ...["--state", state, "--store", "sqlite", "--log-level", "warn"],
       ...["--api", api.slice("http://".length), "--push", push],

@@ -1,8 +1,8 @@
 /**
- * The differential fuzzer: 200,000 random requests by both versions of HTTP and every listener (explicit and captured outbound, captured,
+ * The differential fuzzer: random requests by both versions of HTTP and every listener (explicit and captured outbound, captured,
  * published, the link). One request, one verdict, one message at the application; and no cost beyond its size (laws 6, 7, 14 and 15).
  * A failure prints its number: WHERRY_FUZZ_CASE=NUMBER sends that case alone through all listeners, and prints what each made of it.
- * WHERRY_FUZZ_SEED makes other cases, WHERRY_FUZZ_REQUESTS more or fewer, WHERRY_FUZZ_ROOT tests another checkout.
+ * WHERRY_FUZZ_SEED makes other cases, WHERRY_LONG=1 three times as many, WHERRY_FUZZ_REQUESTS any number, WHERRY_FUZZ_ROOT tests another checkout.
  */
 import t from "tap";
 import { superLinear } from "../support/fuzz/growth.ts";

@@ -1,5 +1,5 @@
 /**
- * The hostile application: 75,000 random responses in both versions of HTTP, through every listener, to callers of both. The caller gets the one
+ * The hostile application: random responses in both versions of HTTP, through every listener, to callers of both. The caller gets the one
  * response that a reading by the letter finds in the bytes, or a 502, or one that breaks off; and no connection to the application
  * is used again that has spoken out of turn (law 7). Replay and other seeds: as in fuzz-requests.test.ts.
  */

@@ -4,6 +4,7 @@
  */
 import fc from "fast-check";
 import t, { type Test } from "tap";
+import { drawn } from "../support/drawn.ts";
 import {
   requestCase,
   responseCase,
@@ -30,7 +31,7 @@ import {
 } from "../support/hostile/grammar-http1-stricter.ts";
 
 const SEED = Number(process.env["WHERRY_FUZZ_SEED"] ?? 20_260_101);
-const CASES = Number(process.env["WHERRY_FUZZ_CASES"] ?? 100_000);
+const CASES = drawn("WHERRY_FUZZ_CASES", 30_000, 100_000);
 
 type Reader = (socket: MemorySocket) => () => Reading;
 

@@ -1,4 +1,5 @@
 /** A target, an application and a fuzzer between them, taken down again whatever comes. */
+import { drawn } from "../drawn.ts";
 import { listenersOf } from "./listeners.ts";
 import { Fuzzer, type Game } from "./fuzzer.ts";
 import { HostileApp } from "./applications/hostile-app.ts";
@@ -23,13 +24,9 @@ export const SEED: number = Number(
   process.env["WHERRY_FUZZ_SEED"] ?? 20_261_127,
 );
 
-/** How many messages CI sends. */
-export const REQUESTS: number = Number(
-  process.env["WHERRY_FUZZ_REQUESTS"] ?? 200_000,
-);
-export const RESPONSES: number = Number(
-  process.env["WHERRY_FUZZ_RESPONSES"] ?? 50_000,
-);
+/** How many messages are sent. */
+export const REQUESTS: number = drawn("WHERRY_FUZZ_REQUESTS", 60_000, 200_000);
+export const RESPONSES: number = drawn("WHERRY_FUZZ_RESPONSES", 20_000, 50_000);
 /** The same of an application that speaks HTTP/2: a half of them. */
 export const FRAMED_RESPONSES: number = Math.ceil(RESPONSES / 2);
 

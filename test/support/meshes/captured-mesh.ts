@@ -11,7 +11,7 @@ import { freePort } from "../../../src/demo/free-port.ts";
 import { readExport, type ReceivedSpan } from "../../../src/demo/otlp.ts";
 import type { AccessRecord } from "../../../src/telemetry/access-log.ts";
 import { eventually } from "../peers/call.ts";
-import { ROOT, runWherry, type Ran } from "../processes/demo.ts";
+import { runWherry, WHERRY as COMMAND, type Ran } from "../processes/demo.ts";
 import {
   makeNetwork,
   type Daemon,
@@ -23,10 +23,7 @@ import {
 /** The sidecars' user; applications are root's. */
 export const PROXY = 1337;
 
-export const WHERRY: readonly string[] = [
-  process.execPath,
-  join(ROOT, "src", "wherry.js"),
-];
+export const WHERRY: readonly string[] = [process.execPath, COMMAND];
 
 export interface MeshHost extends Host {
   readonly application: Daemon;

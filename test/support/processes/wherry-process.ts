@@ -13,9 +13,8 @@ import { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { messageOf } from "../../../src/core/errors.ts";
-import { MAIN } from "../../../src/runtime/package.ts";
 import { eventually } from "../peers/call.ts";
-import { cleanEnvironment, ROOT } from "./demo.ts";
+import { cleanEnvironment, PROGRAM, ROOT } from "./demo.ts";
 
 export interface WherryOptions {
   /** What Node is given to run, where it is another version of Wherry than this. */
@@ -53,13 +52,12 @@ export function startWherry(
   args: readonly string[],
   options: WherryOptions = {},
 ): WherryProcess {
-  const { main = MAIN, nodeFlags = [], prefix = [] } = options;
+  const { main = PROGRAM, nodeFlags = [], prefix = [] } = options;
   const [command = "", ...rest] = [
     ...prefix,
     process.execPath,
     "--disable-warning=ExperimentalWarning",
     ...nodeFlags,
-    // Not by the launcher, which starts Node anew without these flags.
     main,
     ...args,
   ];

@@ -3,7 +3,8 @@
  * behind it, only those tests. `npm run lint`: the checks alone. `npm run test:fast`: the unit tests near what changed.
  * Each ends in a plain line "N passed, N failed".
  */
-import { readdirSync, statSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { readdirSync, rmSync, statSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { basename, delimiter, dirname, join } from "node:path";
 import { changedSince, testsReaching } from "./changed.ts";
@@ -12,6 +13,7 @@ import { checkCoverage, Coverage } from "./coverage.ts";
 import { Durations } from "./durations.ts";
 import { runFiles, type FileResult } from "./processes.ts";
 import { Progress } from "./progress.ts";
+import { makeScratch } from "./scratch.ts";
 import { format, NOTHING, sum, type Counts } from "./tap-text.ts";
 
 const root = join(import.meta.dirname, "..", "..", "..");
@@ -24,10 +26,16 @@ const env = {
   ].join(delimiter),
 };
 /** What test files get besides: Node keeps what it has compiled, and what is left of a file without its types. */
-const testEnv = {
+const testEnv: NodeJS.ProcessEnv = {
   ...env,
   NODE_COMPILE_CACHE: join(root, CACHES, "compiled"),
 };
+/** Where the bundle is built that tests of whole processes start: beside the packages that it needs. */
+const BUILT = join(root, CACHES, "built");
+const scratch = makeScratch();
+process.on("exit", () => scratch.remove());
+/** Tests that start programs from their files, or images: these are many, and memory may not be executed. */
+const ON_DISK = /\/(?:image|compose|launcher|first-start)\.test\.ts$/;
 const DURATIONS = join(root, CACHES, "durations.json");
 /** A skipped test is a failure, and no result of before is used again. */
 const strict = process.env["WHERRY_REQUIRE"] === "all";
@@ -47,7 +55,7 @@ const ALONE =
  * what they reach.
  */
 const REPEATS =
-  /(?:policy\/(?:compile\/incremental|retry-storm)|stall-simulation|bench\/simulate|agent\/machine-faults)\.test\.ts$/;
+  /(?:policy\/(?:compile\/incremental|retry-storm)|stall-simulation|bench\/simulate|agent\/(?:machine-faults|long-request)|catalogue\/closure|linear-documents|random-orders|\/sizes)\.test\.ts$/;
 
 /** Tests of whole processes that wait for most of their time, for a fault to last or a time-out to come: they have a place of their own. */
 const WAITS =
@@ -113,6 +121,18 @@ interface Plan {
   readonly endOf?: (file: string) => AbortSignal | undefined;
 }
 
+/** The first port that tests find free, and how many each of those that run at once has for itself. */
+const [FIRST_PORT, PORTS] = [20_000, 2000];
+
+function envOf(file: string, lane: number): NodeJS.ProcessEnv {
+  const from = FIRST_PORT + lane * PORTS;
+  return {
+    ...testEnv,
+    ...(ON_DISK.test(file) ? {} : scratch.environment),
+    WHERRY_FREE_PORTS: `${from}-${from + PORTS - 1}`,
+  };
+}
+
 async function runPlain(
   files: readonly string[],
   { coverage, again = false, ...plan }: Plan,
@@ -122,8 +142,10 @@ async function runPlain(
   const results: FileResult[] = [];
   await runFiles(files, {
     root,
-    envOf: (file) =>
-      REPEATS.test(file) ? testEnv : { ...testEnv, ...coverage?.environment },
+    envOf: (file, lane) => ({
+      ...envOf(file, lane),
+      ...(REPEATS.test(file) ? {} : coverage?.environment),
+    }),
     ...plan,
     onResult: (result) => {
       results.push(result);
@@ -153,7 +175,7 @@ async function runAlone(
   { timeout }: Plan,
 ): Promise<readonly FileResult[]> {
   const results: FileResult[] = [];
-  const options = { root, envOf: () => testEnv, jobs: 1, timeout };
+  const options = { root, envOf, jobs: 1, timeout };
   for (const { file } of failed) {
     print(`once more, alone: ${file} …`);
     const onResult = (result: FileResult): void => {
@@ -173,7 +195,8 @@ async function runAll(): Promise<Counts> {
   );
   print("unit tests …");
   const coverage = new Coverage(root, join(root, CACHES, "coverage"));
-  const jobs = availableParallelism();
+  // One more than cores: some wait for a while.
+  const jobs = availableParallelism() + 1;
   const unit = await runPlain(unitTests, { jobs, timeout: TIMEOUT, coverage });
   counts = [unit, checkCoverage(coverage)].reduce(sum, counts);
   const processes = ["test/hostile", "test/e2e"].flatMap(testsIn);
@@ -181,6 +204,10 @@ async function runAll(): Promise<Counts> {
     processes.filter((file) => ALONE.test(file) === wanted),
   );
   const waits = (file: string): boolean => WAITS.test(file);
+  print("the bundle that whole processes run …");
+  rmSync(BUILT, { recursive: true, force: true });
+  execFileSync(process.execPath, [join(root, "src/tools/build.js"), BUILT]);
+  testEnv["WHERRY_BUILT"] = BUILT;
   print("whole processes …");
   counts = sum(
     counts,

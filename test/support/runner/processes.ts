@@ -17,8 +17,8 @@ export interface FileResult {
 
 export interface RunOptions {
   readonly root: string;
-  /** The environment of a file. */
-  readonly envOf: (file: string) => NodeJS.ProcessEnv;
+  /** The environment of a file, beside those of all others that run: `lane` is a number that none of them has. */
+  readonly envOf: (file: string, lane: number) => NodeJS.ProcessEnv;
   /** Processes at once, beside the one of a file that waits. */
   readonly jobs: number;
   /** Tells of a file that waits for most of its time: one after the other, such files run beside the others. */
@@ -40,13 +40,13 @@ export async function runFiles(
   const waiting = files.filter(waits);
   const busy = files.filter((file) => !waits(file));
   const groups = new Set<ChildProcess>();
-  const worker = async (queue: string[]): Promise<void> => {
+  const worker = async (queue: string[], lane: number): Promise<void> => {
     for (;;) {
       const file = queue.shift();
       if (file === undefined) return;
       const early = options.endOf?.(file);
       if (early?.aborted !== true)
-        options.onResult(await runFile(file, early, groups, options));
+        options.onResult(await runFile(file, lane, early, groups, options));
     }
   };
   // Ctrl-C reaches the group of this process alone.
@@ -56,14 +56,15 @@ export async function runFiles(
   };
   for (const signal of SIGNALS) process.once(signal, interrupted);
   await Promise.all([
-    worker(waiting),
-    ...Array.from({ length: options.jobs }, () => worker(busy)),
+    worker(waiting, 0),
+    ...Array.from({ length: options.jobs }, (_, job) => worker(busy, job + 1)),
   ]);
   for (const signal of SIGNALS) process.off(signal, interrupted);
 }
 
 function runFile(
   file: string,
+  lane: number,
   early: AbortSignal | undefined,
   groups: Set<ChildProcess>,
   { root, envOf, timeout, grace = 10 }: RunOptions,
@@ -72,7 +73,7 @@ function runFile(
   return new Promise((resolve) => {
     const child = spawn(process.execPath, [file], {
       cwd: root,
-      env: { ...envOf(file), TAP_TIMEOUT: String(timeout) },
+      env: { ...envOf(file, lane), TAP_TIMEOUT: String(timeout) },
       stdio: ["ignore", "pipe", "pipe"],
       // A file that is ended early takes the processes that it started with it.
       detached: early !== undefined,
