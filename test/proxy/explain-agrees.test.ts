@@ -6,6 +6,7 @@ import {
   explainRequest,
   type World,
 } from "../../src/cli/explaining.ts";
+import { httpScript } from "../support/checks/providers.ts";
 import { systemClock } from "../../src/core/clock.ts";
 import type { Decision, Outcome } from "../../src/policy/explain/decision.ts";
 import type { Resource } from "../../src/resources/envelope.ts";
@@ -23,7 +24,15 @@ import {
   randomPolicies,
   randomRequest,
   seeded,
+  type Draw,
 } from "../support/resources/random-policy.ts";
+import { randomClaims } from "../support/resources/random-tokens.ts";
+import { keySetText, testKey, token } from "../support/tokens/issuer.ts";
+
+const key = await testKey("ES256", "k1");
+/** Explanations hold where it allows, and it always does. */
+const provider = await httpScript((_request, response) => response.end());
+t.teardown(() => provider.close());
 
 const SETS = 20;
 const REQUESTS = 50;
@@ -217,6 +226,39 @@ const extra: readonly Resource[] = [
   ),
 ];
 
+/** With the provider where it listens. */
+function reachable(
+  mesh: Readonly<Record<string, unknown>>,
+): Readonly<Record<string, unknown>> {
+  const authorization = mesh["authorization"] as {
+    readonly providers?: readonly { readonly name: string }[];
+  };
+  const { address } = provider;
+  const providers = authorization.providers?.map(({ name }) => ({
+    ...{ name, http: { address }, timeout: "20s" },
+  }));
+  return providers === undefined
+    ? mesh
+    : { ...mesh, authorization: { ...authorization, providers } };
+}
+
+/** No token mostly, or one, in one of the places; seldom two, or none that could be one. */
+async function withTokens(
+  draw: Draw,
+  { path, headers }: { path: string; headers: Record<string, string> },
+): Promise<{ path: string; headers: Record<string, string> }> {
+  const found = { ...headers };
+  let at = path;
+  const some = async (): Promise<string> =>
+    draw() < 0.1 ? "abc" : token(key, { claims: randomClaims(draw) });
+  if (draw() < 0.4) found["authorization"] = `Bearer ${await some()}`;
+  if (draw() < 0.1) found["x-token"] = await some();
+  if (draw() < 0.1)
+    at += `${at.includes("?") ? "&" : "?"}access_token=${await some()}`;
+  if (draw() < 0.1) found["x-sub"] = "mallory";
+  return { path: at, headers: found };
+}
+
 /** How often each thing happened: draws that never refuse would agree with anything. */
 const seen = new Map<string, number>();
 
@@ -231,8 +273,8 @@ function count(outcome: Outcome): void {
 for (let set = 1; set <= SETS; set += 1)
   void t.test(`set ${set} of policies`, async (t) => {
     const draw = seeded(set * 7919);
-    const mesh = randomMesh(draw);
-    const resources = [...extra, ...randomPolicies(draw)];
+    const mesh = reachable(randomMesh(draw));
+    const resources = [...extra, ...randomPolicies(draw, keySetText(key))];
     // The split is drawn from what the explanation is given too.
     let chance = 0;
     const clock = { ...systemClock, random: () => chance };
@@ -247,7 +289,8 @@ for (let set = 1; set <= SETS; set += 1)
         for (let index = 0; index < REQUESTS; index += 1) {
           const request = randomRequest(draw);
           const plaintext = draw() < 0.1;
-          const { method, path, headers } = request;
+          const { method } = request;
+          const { path, headers } = await withTokens(draw, request);
           const host = plaintext ? "orders.shop" : request.host;
           chance = draw();
           const url = `http://${host}${path}`;
@@ -304,7 +347,11 @@ void t.test("the draws have something of everything", (t) => {
     "DENIED",
     "NOT_ALLOWED",
     "MTLS_REQUIRED",
+    "TOKEN_INVALID",
+    "TOKEN_AUDIENCE",
+    "PROVIDER_FAILED",
   ])
     t.ok((seen.get(what) ?? 0) > 0, `${what}: ${seen.get(what) ?? 0}`);
+  t.ok(provider.asked.length > 0, `asked: ${provider.asked.length}`);
   t.end();
 });

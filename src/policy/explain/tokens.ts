@@ -50,7 +50,11 @@ export function explainTokens(
     };
   const judged =
     found.length > 1
-      ? refused("TOKEN_INVALID", "the request has more than one token")
+      ? refused(
+          "TOKEN_INVALID",
+          "the request has more than one token",
+          first.rules[0]?.policy,
+        )
       : judge(first, claims ?? claimsOf(first.text));
   if ("refusal" in judged)
     return {

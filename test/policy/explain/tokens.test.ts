@@ -139,8 +139,10 @@ for (const row of ROWS)
     t.equal(token.source?.resource, SOURCE);
     t.equal(token.source?.field, row.field);
     t.equal(answer.refusal?.code, row.refused);
-    if (row.refused?.startsWith("TOKEN") === true)
+    if (row.refused?.startsWith("TOKEN") === true) {
       t.equal(answer.decisions.at(-1)?.step, "token", "nothing comes after it");
+      t.equal(answer.refusal?.policy, "shop/jwt");
+    }
     if (row.sees !== undefined)
       t.strictSame(
         answer.fields.map(({ name, value }) => [name, value]),

@@ -2,19 +2,18 @@
 import type { Resource } from "../../../src/resources/envelope.ts";
 import { validate } from "../../../src/resources/validate.ts";
 import { resource, type CallOptions } from "../meshes/pair.ts";
+import { dice, type Draw } from "./dice.ts";
+import {
+  ASKED,
+  PUBLIC_KEYS,
+  randomProviders,
+  requestAuthentication,
+  revocation,
+  tokenConditions,
+  tokenSource,
+} from "./random-tokens.ts";
 
-/** Draws in [0, 1), the same for the same seed (Mulberry32, public domain). */
-export type Draw = () => number;
-
-export function seeded(seed: number): Draw {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
+export { dice, seeded, type Draw } from "./dice.ts";
 
 const PATHS = ["/", "/a", "/a/b", "/a/b/c", "/admin", "/admin/x", "/v1/a"];
 /** As callers write them: other spellings of the paths above among them. */
@@ -44,26 +43,6 @@ const ORIGIN = "https://page.example";
 /** The Services behind which the one instance stands. */
 export const BACKENDS: readonly string[] = ["orders", "orders-a", "orders-b"];
 
-/** What draws make of it. */
-export function dice(draw: Draw): {
-  readonly pick: <T>(from: readonly T[]) => T;
-  readonly chance: (share: number) => boolean;
-  readonly upTo: (most: number) => number;
-  readonly some: <T>(most: number, make: () => T) => T[];
-} {
-  const upTo = (most: number): number => Math.floor(draw() * (most + 1));
-  return {
-    upTo,
-    chance: (share) => draw() < share,
-    pick(from) {
-      const picked = from[Math.floor(draw() * from.length)];
-      if (picked === undefined) throw new Error("nothing to pick from");
-      return picked;
-    },
-    some: (most, make) => Array.from({ length: upTo(most) }, make),
-  };
-}
-
 function unique<T>(items: readonly T[], key: (item: T) => string): T[] {
   return [...new Map(items.map((item) => [key(item), item])).values()];
 }
@@ -80,7 +59,10 @@ function valid(draw: () => Resource): Resource {
 export function randomMesh(draw: Draw): Readonly<Record<string, unknown>> {
   const { chance, pick } = dice(draw);
   return {
-    authorization: { defaultAction: chance(0.8) ? "ALLOW" : "DENY" },
+    authorization: {
+      defaultAction: chance(0.8) ? "ALLOW" : "DENY",
+      ...(chance(0.9) ? { providers: randomProviders() } : {}),
+    },
     mtls: { mode: chance(0.7) ? "STRICT" : "PERMISSIVE" },
     outboundTrafficPolicy: "REGISTRY_ONLY",
     pathNormalization: pick(["BASE", "MERGE_SLASHES"]),
@@ -88,8 +70,11 @@ export function randomMesh(draw: Draw): Readonly<Record<string, unknown>> {
   };
 }
 
-/** Routes, faults and who may call: at most a handful of each. */
-export function randomPolicies(draw: Draw): Resource[] {
+/** Routes, faults and who may call: at most a handful of each. `keys`: of the issuers of tokens. */
+export function randomPolicies(
+  draw: Draw,
+  keys: string = PUBLIC_KEYS,
+): Resource[] {
   const { chance, some, upTo } = dice(draw);
   const numbered = (
     count: number,
@@ -99,9 +84,15 @@ export function randomPolicies(draw: Draw): Resource[] {
   return [
     ...numbered(1 + upTo(2), (index) => route(draw, index)),
     ...(chance(0.4) ? numbered(1, () => fault(draw)) : []),
-    ...numbered(some(2, () => 0).length, (index) => authorization(draw, index)),
+    ...numbered(some(3, () => 0).length, (index) => authorization(draw, index)),
     ...(chance(0.5) ? numbered(1, () => peerAuthentication(draw)) : []),
     ...(chance(0.5) ? numbered(1, () => sticky(draw)) : []),
+    ...(chance(0.6)
+      ? numbered(1 + upTo(1), (index) =>
+          requestAuthentication(draw, index, keys),
+        )
+      : []),
+    ...(chance(0.3) ? numbered(1, () => revocation(draw)) : []),
   ];
 }
 
@@ -256,11 +247,12 @@ function authorization(draw: Draw, index: number): Resource {
     ...(chance(0.3) ? { when: [condition(draw, list)] } : {}),
   })).slice(Math.floor(draw() * 3));
   const action = chance(0.4) ? "DENY" : chance(0.2) ? "AUDIT" : "ALLOW";
-  // Nobody answers to the name: what is asked about is refused.
-  const asks = chance(0.05);
+  const asks = chance(0.3);
   const spec = {
     ...target(draw),
-    ...(asks ? { action: "CUSTOM", provider: { name: "nobody" } } : { action }),
+    ...(asks
+      ? { action: "CUSTOM", provider: { name: pick(ASKED) } }
+      : { action }),
     ...(chance(0.95) ? { rules } : {}),
   };
   return !asks && chance(0.15)
@@ -286,6 +278,7 @@ type List = <T>(from: readonly T[]) => T[];
 
 function source(draw: Draw, list: List): Record<string, unknown> {
   const { chance, pick } = dice(draw);
+  if (chance(0.2)) return tokenSource(draw, list);
   if (chance(0.5))
     return {
       [pick(["principals", "notPrincipals"])]: list([...PRINCIPALS, ...OTHERS]),
@@ -321,6 +314,7 @@ function condition(draw: Draw, list: List): Record<string, unknown> {
     ["destination.ip", RANGES],
     ["source.serviceAccount", ["web", "far/web"]],
     ["source.namespace", ["shop", "far"]],
+    ...tokenConditions,
   ]);
   return { key, [pick(["values", "values", "notValues"])]: list(values) };
 }

@@ -76,11 +76,16 @@ export function randomVersions(
 
 /** In a namespace and of an age; a route of another namespace is one of its callers'. */
 function placed(draw: Draw, drawn: Resource): Resource {
+  // It is of the whole mesh.
+  if (drawn.metadata.namespace === undefined) return drawn;
   const { pick, chance } = dice(draw);
-  const namespace =
-    drawn.kind === "AuthorizationPolicy" || drawn.kind === "PeerAuthentication"
-      ? pick([...NAMESPACES, "wherry-system"])
-      : pick(NAMESPACES);
+  const namespace = [
+    "AuthorizationPolicy",
+    "PeerAuthentication",
+    "RequestAuthentication",
+  ].includes(drawn.kind)
+    ? pick([...NAMESPACES, "wherry-system"])
+    : pick(NAMESPACES);
   const parents = (
     drawn.spec as { parentRefs?: readonly Readonly<Record<string, unknown>>[] }
   ).parentRefs;
