@@ -42,6 +42,8 @@ interface Facts {
   readonly status: number | undefined;
   readonly reason: string | undefined;
   readonly policy: string | undefined;
+  /** What policies would do that change no verdict. */
+  readonly shadow: string | undefined;
   readonly route: string | undefined;
   readonly location: string | undefined;
   /** The Service as which the application's sidecar took the request. */
@@ -67,6 +69,9 @@ function expected(outcome: Outcome, plaintext: boolean): Facts {
     status: outcome.status ?? 200,
     reason,
     policy: outcome.allowed ? undefined : outcome.by,
+    shadow: outcome.shadow
+      ?.map(({ policy, effect }) => `${policy}: ${effect}`)
+      .join(", "),
     route: route === undefined ? undefined : `${route}#${rule ?? ""}`,
     location: outcome.location,
     // A port of the application that was called itself goes by the name of the oldest Service that has it.
@@ -109,6 +114,14 @@ function fieldsOf(
   return found;
 }
 
+function shadowOf({ spans }: Pair): string | undefined {
+  for (const { attributes } of spans) {
+    const shadow = attributes["wherry.shadow"];
+    if (typeof shadow === "string") return shadow;
+  }
+  return undefined;
+}
+
 function observed(pair: Pair, answer: Answer, plaintext: boolean): Facts {
   const record = pair.log.find(
     ({ direction }) => direction === (plaintext ? "inbound" : "outbound"),
@@ -129,6 +142,7 @@ function observed(pair: Pair, answer: Answer, plaintext: boolean): Facts {
     status: answer.status,
     reason: record?.reason,
     policy: record?.policy,
+    shadow: shadowOf(pair),
     route: record?.route,
     location,
     backend: reached && !plaintext ? inbound?.destination : undefined,
@@ -266,6 +280,7 @@ function count(outcome: Outcome): void {
   for (const what of [
     outcome.reason ?? outcome.answeredBy,
     ...(outcome.route === undefined ? [] : ["routed"]),
+    ...(outcome.shadow ?? []).map(({ effect }) => effect),
   ])
     seen.set(what, (seen.get(what) ?? 0) + 1);
 }
@@ -303,6 +318,7 @@ for (let set = 1; set <= SETS; set += 1)
             draw: chance,
           });
           pair.log.length = 0;
+          pair.spans.length = 0;
           const call = { method, path, host, headers };
           const answer = plaintext
             ? await send(published, call)
@@ -320,6 +336,8 @@ for (let set = 1; set <= SETS; set += 1)
           const odd = inconsistency(outcome, decisions);
           if (odd !== undefined) t.fail(`${method} ${url}: ${odd}`);
           const said = expected(outcome, plaintext);
+          if (said.shadow !== undefined)
+            await until(() => shadowOf(pair) !== undefined);
           const was = observed(pair, answer, plaintext);
           if (JSON.stringify(said) === JSON.stringify(was)) continue;
           wrong += 1;
@@ -350,6 +368,8 @@ void t.test("the draws have something of everything", (t) => {
     "TOKEN_INVALID",
     "TOKEN_AUDIENCE",
     "PROVIDER_FAILED",
+    "matched",
+    "refused",
   ])
     t.ok((seen.get(what) ?? 0) > 0, `${what}: ${seen.get(what) ?? 0}`);
   t.ok(provider.asked.length > 0, `asked: ${provider.asked.length}`);

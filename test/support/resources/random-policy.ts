@@ -255,7 +255,7 @@ function authorization(draw: Draw, index: number): Resource {
       : { action }),
     ...(chance(0.95) ? { rules } : {}),
   };
-  return !asks && chance(0.15)
+  return !asks && chance(0.35)
     ? resource("AuthorizationPolicy", `who-${index}`, spec, {
         annotations: { "istio.io/dry-run": "true" },
       })
