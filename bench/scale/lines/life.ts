@@ -23,6 +23,9 @@ export interface Life {
   /** Milliseconds to readiness, by start. */
   readonly first: readonly number[];
   readonly again: readonly number[];
+  /** Milliseconds of CPU until then, which other work on the machine does not change. */
+  readonly cpuFirst: readonly number[];
+  readonly cpuAgain: readonly number[];
   /** MiB. */
   readonly rssFirst: readonly number[];
   readonly rssAgain: readonly number[];
@@ -32,6 +35,8 @@ export async function liveThrough(bed: Bed): Promise<Life> {
   const life = {
     first: [] as number[],
     again: [] as number[],
+    cpuFirst: [] as number[],
+    cpuAgain: [] as number[],
     rssFirst: [] as number[],
     rssAgain: [] as number[],
   };
@@ -40,9 +45,11 @@ export async function liveThrough(bed: Bed): Promise<Life> {
     const last = start === STARTS;
     const sidecar = await bed.newSidecar(RESIDENT);
     life.first.push(sidecar.readyAfter);
+    life.cpuFirst.push(sidecar.cpuToReady);
     life.rssFirst.push(...(await leave(bed, sidecar, last)));
     const again = await sidecar.again();
     life.again.push(again.readyAfter);
+    life.cpuAgain.push(again.cpuToReady);
     life.rssAgain.push(...(await leave(bed, again, last)));
   }
   return life;
@@ -66,10 +73,12 @@ async function leave(
 export function lifeFigures(life: Life, five: Life): Figure[] {
   const rows = (
     suffix: string,
-    { first, again, rssFirst, rssAgain }: Life,
+    { first, again, cpuFirst, cpuAgain, rssFirst, rssAgain }: Life,
   ): Row[] => [
     [`ready, first start${suffix}`, "ms", spreadOf(first).p50],
     [`ready, from disk${suffix}`, "ms", spreadOf(again).p50],
+    [`CPU until then, first start${suffix}`, "ms", spreadOf(cpuFirst).p50],
+    [`CPU until then, from disk${suffix}`, "ms", spreadOf(cpuAgain).p50],
     [`RSS, first start${suffix}`, "MiB", spreadOf(rssFirst).p50],
     [`RSS, from disk${suffix}`, "MiB", spreadOf(rssAgain).p50],
   ];
