@@ -232,3 +232,26 @@ void t.test(
     t.end();
   },
 );
+
+void t.test(
+  "a target port outside the mesh is what is dialled, and no name for callers",
+  (t) => {
+    const snapshot = compile([
+      external("infra/fixed", ["fixed.example"], {
+        resolution: "STATIC",
+        endpoints: [{ address: "192.0.2.1" }],
+        ports: [{ port: 80, targetPort: 8443 }],
+      }),
+    ]);
+    for (const found of [
+      snapshot.destination("fixed.example", 80),
+      snapshot.destinationByAddress("192.0.2.1", 80),
+    ])
+      t.match(found?.cluster.endpoints, [
+        { address: "192.0.2.1", port: 8443, host: "fixed.example" },
+      ]);
+    t.equal(snapshot.destination("fixed.example", 8443), undefined);
+    t.equal(snapshot.destinationByAddress("192.0.2.1", 8443), undefined);
+    t.end();
+  },
+);
