@@ -1,4 +1,5 @@
 /** The control plane's REST API as the commands use it: one request, one response, and errors that say what to do. */
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Dispatcher } from "undici";
 import { isObject } from "../core/text/json.ts";
@@ -65,6 +66,21 @@ export function withServer(command: Command): Command {
     )
     .addOption(
       option(
+        "--client-certificate <file>",
+        "PEM certificate chain to show to the API in place of a token",
+      ),
+    )
+    .addOption(
+      option("--client-key <file>", "PEM private key of --client-certificate"),
+    )
+    .addOption(
+      option(
+        "--server-ca <file>",
+        "PEM certificates of the authorities that the API's certificate may lead to; default: those of Node",
+      ),
+    )
+    .addOption(
+      option(
         "--state <directory>",
         "state directory of a control plane on this machine",
         ".wherry",
@@ -75,6 +91,9 @@ export function withServer(command: Command): Command {
 export interface ServerOptions {
   readonly server: string;
   readonly tokenFile?: string;
+  readonly clientCertificate?: string;
+  readonly clientKey?: string;
+  readonly serverCa?: string;
   readonly state: string;
 }
 
@@ -83,10 +102,18 @@ export async function connectApi(
   options: ServerOptions,
 ): Promise<ApiClient> {
   const base = withoutFinalSlashes(options.server);
-  const token = await findToken(context, options);
-  const headers = { authorization: `Bearer ${token}` };
+  const tls = await tlsOf(options, base);
+  // A token that is named goes before a certificate, as the API has it.
+  const token =
+    tls?.cert === undefined || options.tokenFile !== undefined
+      ? await findToken(context, options)
+      : undefined;
+  const headers: Record<string, string> =
+    token === undefined ? {} : { authorization: `Bearer ${token}` };
   // Loaded here: a sidecar knows this module for its errors only, and makes no call.
-  const { request } = await import("../runtime/undici.ts");
+  const { Agent, request } = await import("../runtime/undici.ts");
+  const dispatcher =
+    tls === undefined ? {} : { dispatcher: new Agent({ connect: tls }) };
   const send = async (
     method: string,
     path: string,
@@ -101,6 +128,7 @@ export async function connectApi(
             : { ...headers, "content-type": "application/json" },
         body: body === undefined ? null : JSON.stringify(body),
         headersTimeout: 30_000,
+        ...dispatcher,
       });
     } catch (error) {
       throw unreachable(base, error);
@@ -146,6 +174,40 @@ async function untilServed(
     } finally {
       release();
     }
+  }
+}
+
+/** What connections to the API have besides; undefined where nothing is said. */
+async function tlsOf(
+  { clientCertificate, clientKey, serverCa }: ServerOptions,
+  base: string,
+): Promise<{ cert?: string; key?: string; ca?: string } | undefined> {
+  if ((clientCertificate === undefined) !== (clientKey === undefined))
+    throw new UserError(
+      "--client-certificate and --client-key belong together",
+    );
+  if (clientCertificate === undefined && serverCa === undefined)
+    return undefined;
+  if (!base.startsWith("https:"))
+    throw new UserError(
+      `--client-certificate and --server-ca need an address that begins with https, and --server is ${base}`,
+    );
+  return {
+    ...(clientCertificate === undefined || clientKey === undefined
+      ? {}
+      : {
+          cert: await readPem(clientCertificate),
+          key: await readSecret(clientKey, "the client certificate's key"),
+        }),
+    ...(serverCa === undefined ? {} : { ca: await readPem(serverCa) }),
+  };
+}
+
+async function readPem(file: string): Promise<string> {
+  try {
+    return await readFile(file, "utf8");
+  } catch (error) {
+    throw new UserError(`${file} cannot be read: ${messageOf(error)}`);
   }
 }
 

@@ -25,9 +25,12 @@ export interface ApiTokenSpec {
   readonly expiresAt?: string;
 }
 
-/** The holder of a token that was accepted. */
+/** The holder of a token, or of a client certificate, that was accepted. */
 export interface Principal {
+  /** The name in the certificate, where one was shown. */
   readonly tokenId: string;
+  /** The name that a client certificate proves; absent: a token was sent. */
+  readonly certificate?: string;
   readonly role: Role;
   readonly namespaces?: readonly string[];
 }

@@ -9,6 +9,8 @@ import {
   type BootstrapAccount,
   keepBootstrapTokens,
 } from "../../control-plane/enrolment/bootstrap-tokens.ts";
+import type { ListenOptions } from "../../control-plane/api/server.ts";
+import { apiClientsOf } from "../api-clients.ts";
 import { startControlPlane } from "../../control-plane/control-plane.ts";
 import type { Profile } from "../../control-plane/first-start.ts";
 import { makeApiTracing } from "../../control-plane/tracing.ts";
@@ -31,6 +33,8 @@ interface ControlPlaneCommandOptions {
   readonly profile: string;
   readonly api: string;
   readonly apiCertificate?: string;
+  readonly apiClientCa?: string;
+  readonly apiClient?: readonly string[];
   readonly apiKey?: string;
   readonly push: string;
   readonly advertise?: string;
@@ -44,7 +48,7 @@ export function registerControlPlane(
   program: Command,
   context: CliContext,
 ): void {
-  withBootstrap(withOptions(program.command("control-plane")))
+  withBootstrap(withApi(withOptions(program.command("control-plane"))))
     .description("run the API, the certificate authority and config push")
     .action((options: ControlPlaneCommandOptions) =>
       runControlPlane(context, options),
@@ -78,22 +82,6 @@ function withOptions(command: Command): Command {
     )
     .addOption(
       option(
-        "--api <host:port>",
-        "address that the API listens on",
-        "127.0.0.1:15080",
-      ),
-    )
-    .addOption(
-      option(
-        "--api-certificate <file>",
-        "PEM certificate chain of the API; required beyond loopback",
-      ),
-    )
-    .addOption(
-      option("--api-key <file>", "PEM private key of the API's certificate"),
-    )
-    .addOption(
-      option(
         "--push <host:port>",
         "address on which sidecars enrol and get their config",
         "0.0.0.0:15012",
@@ -111,6 +99,38 @@ function withOptions(command: Command): Command {
         "--log-level <level>",
         "log level: trace, debug, info, warn, error or silent",
         "info",
+      ),
+    );
+}
+
+function withApi(command: Command): Command {
+  return command
+    .addOption(
+      option(
+        "--api <host:port>",
+        "address that the API listens on",
+        "127.0.0.1:15080",
+      ),
+    )
+    .addOption(
+      option(
+        "--api-certificate <file>",
+        "PEM certificate chain of the API; required beyond loopback",
+      ),
+    )
+    .addOption(
+      option("--api-key <file>", "PEM private key of the API's certificate"),
+    )
+    .addOption(
+      option(
+        "--api-client-ca <file>",
+        "PEM certificates of the authorities whose client certificates the API accepts in place of tokens",
+      ),
+    )
+    .addOption(
+      listOption(
+        "--api-client <client>",
+        "NAME=ROLE or NAME=ROLE:NAMESPACE,NAMESPACE for a client certificate; NAME is a URI in it, such as a SPIFFE ID, or CN=NAME; may be repeated",
       ),
     );
 }
@@ -220,13 +240,18 @@ function profileOf(text: string): Profile {
   );
 }
 
-async function tlsOf({
-  apiCertificate,
-  apiKey,
-}: ControlPlaneCommandOptions): Promise<{
-  tls?: { certificate: string; privateKey: string };
-}> {
-  if (apiCertificate === undefined && apiKey === undefined) return {};
+async function tlsOf(
+  options: ControlPlaneCommandOptions,
+): Promise<Pick<ListenOptions, "tls">> {
+  const { apiCertificate, apiKey } = options;
+  const clients = await apiClientsOf(options);
+  if (apiCertificate === undefined && apiKey === undefined) {
+    if (clients !== undefined)
+      throw new UserError(
+        "--api-client-ca needs --api-certificate and --api-key: client certificates come by TLS",
+      );
+    return {};
+  }
   if (apiCertificate === undefined || apiKey === undefined)
     throw new UserError("--api-certificate and --api-key belong together");
   try {
@@ -234,6 +259,7 @@ async function tlsOf({
       tls: {
         certificate: await readFile(apiCertificate, "utf8"),
         privateKey: await readSecret(apiKey, "the API's private key"),
+        ...(clients === undefined ? {} : { clients }),
       },
     };
   } catch (error) {

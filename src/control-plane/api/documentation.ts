@@ -10,6 +10,13 @@ import { CALLERS, type Callers } from "./rights/callers.ts";
 import { API_REASONS } from "./errors.ts";
 import { STATUS, STATUS_SCHEMA } from "./schemas.ts";
 
+/** A scheme of OpenAPI 3.1 that the types of the library lack. */
+const CERTIFICATE = {
+  type: "mutualTLS",
+  description:
+    "a client certificate with a name that --api-client gives a role to",
+} as never;
+
 export async function documentApi(api: Api): Promise<void> {
   await api.register(swagger, {
     openapi: {
@@ -28,9 +35,10 @@ export async function documentApi(api: Api): Promise<void> {
             scheme: "bearer",
             description: "an API token, such as that in admin.token",
           },
+          certificate: CERTIFICATE,
         },
       },
-      security: [{ token: [] }],
+      security: [{ token: [] }, { certificate: [] }],
     },
     transform: ({ schema, url, route }) => ({
       url,

@@ -1,4 +1,6 @@
 /** The API as a server: parsing, authentication, routes, errors, and an orderly end. */
+import { constants } from "node:crypto";
+import type { TlsOptions } from "node:tls";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
@@ -14,6 +16,7 @@ import { meterRequests } from "../request-meters.ts";
 import { Strangers, type StrangerLimits } from "../strangers.ts";
 import { METHODS, requireCallers, type Api } from "./api.ts";
 import { addAuthentication, tokenIdOf } from "./rights/authentication.ts";
+import type { ClientCertificates } from "./rights/client-certificates.ts";
 import {
   limitBodies,
   BODY_LIMIT,
@@ -50,7 +53,12 @@ export interface ListenOptions {
   /** 0 takes a free one. */
   readonly port: number;
   /** PEM; without it only loopback addresses are listened on. */
-  readonly tls?: { readonly certificate: string; readonly privateKey: string };
+  readonly tls?: {
+    readonly certificate: string;
+    readonly privateKey: string;
+    /** Absent: tokens alone are accepted. */
+    readonly clients?: ClientCertificates;
+  };
 }
 
 export interface RunningApi {
@@ -150,7 +158,7 @@ export async function buildApi(
   addErrors(api, options);
   options.tracing?.addTo(api);
   meterRequests(api, options.clock, options.meters);
-  authenticate(api, options, strangers);
+  authenticate(api, options, strangers, tls?.clients);
   const { clock, loop, meters } = options;
   limitReads(api, { clock, loop, shed: meters.shed });
   limitBodies(api);
@@ -202,6 +210,7 @@ function authenticate(
   api: Api,
   options: ApiOptions,
   strangers: Strangers,
+  clients: ClientCertificates | undefined,
 ): void {
   const tokens = limitHolders(MOST_OF_TOKEN, (token) =>
     options.logger.warn(
@@ -209,10 +218,11 @@ function authenticate(
       `a token holds more than ${MOST_OF_TOKEN} connections: its oldest was closed`,
     ),
   );
-  addAuthentication(api, options.store, options.clock, ({ raw }, token) => {
+  const onProof = ({ raw }: FastifyRequest, token: string): void => {
     strangers.prove(raw.socket);
     tokens.add(token, raw.socket);
-  });
+  };
+  addAuthentication(api, options.store, options.clock, onProof, clients);
 }
 
 function makeServer(
@@ -234,11 +244,25 @@ function makeServer(
             cert: tls.certificate,
             key: tls.privateKey,
             minVersion: "TLSv1.3",
+            ...clientOptions(tls.clients),
           },
           handler,
         );
   server.maxConnections = MOST_CONNECTIONS;
   return server;
+}
+
+/** Bad certificates get through the handshake, so that the response can say what is wrong with them. */
+function clientOptions(clients: ClientCertificates | undefined): TlsOptions {
+  return clients === undefined
+    ? {}
+    : {
+        ca: clients.authorities,
+        requestCert: true,
+        rejectUnauthorized: false,
+        // A resumed session would bring a name that this connection did not prove.
+        secureOptions: constants.SSL_OP_NO_TICKET,
+      };
 }
 
 function addBodies(api: Api): void {

@@ -34,6 +34,7 @@ A request without a token, or with one that is unknown, revoked or expired, gets
 ## Callers
 
 A token has a role, and it may be bound to a list of namespaces. ${code("own")}: in those namespaces.
+A client certificate counts as a token with the role and the namespaces that ${code("--api-client")} gives to its name.
 
 ${rights()}
 Some writes act on others, so the namespace does not suffice for them:

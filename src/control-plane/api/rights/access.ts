@@ -30,18 +30,22 @@ export function refusal(
   const { role, namespaces } = principal;
   if (role === "admin" && namespaces === undefined) return undefined;
   if (verb === "write" && role === "viewer")
-    return "this token has the role viewer, which only reads; writing needs editor or admin";
+    return `${holding(principal)} has the role viewer, which only reads; writing needs editor or admin`;
   // What stands there acts on the whole mesh (trap 17).
   if (verb === "write" && (namespace === "" || namespace === ROOT_NAMESPACE))
     return `writing ${namespace === "" ? "a resource of the whole mesh" : `in namespace ${ROOT_NAMESPACE}, which acts on the whole mesh,`} needs an admin token without a list of namespaces`;
   if (namespaces === undefined) return undefined;
   if (namespace === undefined)
-    return `this token is for the namespaces ${namespaces.join(", ")}: ask for one of them by /namespaces/NAME`;
+    return `${holding(principal)} is for the namespaces ${namespaces.join(", ")}: ask for one of them by /namespaces/NAME`;
   // Everybody lives under what the root namespace and the Mesh say, so everybody may read it.
   if (namespace === "" || namespace === ROOT_NAMESPACE) return undefined;
   return namespaces.includes(namespace)
     ? undefined
-    : `this token is for the namespaces ${namespaces.join(", ")}, not for ${namespace}`;
+    : `${holding(principal)} is for the namespaces ${namespaces.join(", ")}, not for ${namespace}`;
+}
+
+function holding({ certificate }: Principal): string {
+  return certificate === undefined ? "this token" : "this client certificate";
 }
 
 /**

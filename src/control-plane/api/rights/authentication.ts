@@ -6,6 +6,10 @@ import type { Store } from "../../store/store.ts";
 import { authorOf, type Author } from "../../audit/audit.ts";
 import { authenticate, type Principal } from "../../tokens.ts";
 import type { Api } from "../api.ts";
+import {
+  judgeCertificate,
+  type ClientCertificates,
+} from "./client-certificates.ts";
 import { CALLERS, type Callers } from "./callers.ts";
 import { ApiError } from "../errors.ts";
 
@@ -21,6 +25,7 @@ export function addAuthentication(
   store: Store,
   clock: Clock,
   onProof: (request: FastifyRequest, tokenId: string) => void,
+  clients: ClientCertificates | undefined,
 ): void {
   api.addHook("onRequest", async (request, reply) => {
     const callers = CALLERS[callersOf(request)];
@@ -30,8 +35,17 @@ export function addAuthentication(
     }
     const header = request.headers.authorization;
     const [, token] = BEARER.exec(header ?? "") ?? [];
+    // A token that is sent decides alone.
+    const shown =
+      header === undefined
+        ? judgeCertificate(request.raw, clients, clock.wall())
+        : undefined;
     const principal =
-      token === undefined ? undefined : await authenticate(store, clock, token);
+      shown?.kind === "accepted"
+        ? shown.principal
+        : token === undefined
+          ? undefined
+          : await authenticate(store, clock, token);
     if (principal !== undefined) {
       principals.set(request, principal);
       onProof(request, principal.tokenId);
@@ -44,9 +58,11 @@ export function addAuthentication(
     reply.header("www-authenticate", 'Bearer realm="wherry"');
     throw new ApiError(
       "Unauthorized",
-      header === undefined
-        ? "an API token is needed: send Authorization: Bearer TOKEN; the administrator's is in admin.token of the control plane's state directory"
-        : "the API token is not known, not well-formed, revoked or expired",
+      shown?.kind === "refused"
+        ? `the client certificate is not accepted: ${shown.why}`
+        : header === undefined
+          ? `an API token${clients === undefined ? "" : ", or a client certificate,"} is needed: send Authorization: Bearer TOKEN; the administrator's is in admin.token of the control plane's state directory`
+          : "the API token is not known, not well-formed, revoked or expired",
     );
   });
 }
@@ -73,7 +89,8 @@ export function principalOf(request: FastifyRequest): Principal {
 export function authorIn(request: FastifyRequest): Author {
   const known = authors.get(request);
   if (known !== undefined) return known;
-  const by = `ApiToken/${principalOf(request).tokenId}`;
+  const { certificate, tokenId } = principalOf(request);
+  const by = certificate ?? `ApiToken/${tokenId}`;
   const author = authorOf(by, request.ip);
   authors.set(request, author);
   return author;

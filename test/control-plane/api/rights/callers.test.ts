@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import fastify from "fastify";
 import t from "tap";
-import { request as call } from "undici";
+import { Agent, request as call } from "undici";
 import { parseAllDocuments } from "yaml";
 import { requireCallers } from "../../../../src/control-plane/api/api.ts";
 import { startApi } from "../../../../src/control-plane/api/server.ts";
@@ -15,6 +15,7 @@ import {
 } from "../../../../src/control-plane/tokens.ts";
 import type { Resource } from "../../../../src/resources/envelope.ts";
 import { KINDS } from "../../../../src/resources/registry.ts";
+import { clientAuthority } from "../../../support/certificates/client-authority.ts";
 import { rig, type Rig } from "../../../support/control-plane/api.ts";
 
 const EXAMPLES = join(import.meta.dirname, "../../../../config/examples/kinds");
@@ -105,6 +106,7 @@ void t.test("every operation lets in whom its row names", async (t) => {
   const world = await rig(t);
   const api = await startApi(world.options, { host: "127.0.0.1", port: 0 });
   t.teardown(() => api.close());
+  const shown = await certificates(t, world);
   const operations = await read(api.url);
   const samples = await prepare(world);
   const strangers = await notTokens(world);
@@ -132,10 +134,13 @@ void t.test("every operation lets in whom its row names", async (t) => {
       : [NAMESPACE]) {
       const send = async (
         authorization: string | undefined,
+        by: Shown = { url: api.url },
       ): Promise<number> => {
+        const { url, dispatcher } = by;
         const request = await samples(operation, namespace);
-        const { statusCode, body } = await call(`${api.url}${request.path}`, {
+        const { statusCode, body } = await call(`${url}${request.path}`, {
           method: method as "GET",
+          ...(dispatcher === undefined ? {} : { dispatcher }),
           headers: {
             ...(authorization === undefined ? {} : { authorization }),
             ...(request.body === undefined
@@ -144,8 +149,8 @@ void t.test("every operation lets in whom its row names", async (t) => {
           },
           body:
             request.body === undefined ? null : JSON.stringify(request.body),
-          // A connection of its own: none has proven anything before.
-          reset: true,
+          // A connection of its own: none has proven anything before. With a certificate, each has.
+          reset: dispatcher === undefined,
         });
         await body.dump();
         return statusCode;
@@ -163,15 +168,70 @@ void t.test("every operation lets in whom its row names", async (t) => {
           ? 403
           : (moreThanTheRow(operation, holder) ??
             success(operation, namespace));
-        t.equal(
-          status < 300 && wanted === "success" ? "success" : status,
-          wanted,
-          `${title} in ${namespace}: ${holder.role} bound to ${holder.bound}`,
-        );
+        const certified = await send(undefined, shown.of(holder));
+        for (const [by, found] of [
+          ["a token", status],
+          ["a certificate", certified],
+        ] as const)
+          t.equal(
+            found < 300 && wanted === "success" ? "success" : found,
+            wanted,
+            `${title} in ${namespace}: ${holder.role} bound to ${holder.bound}, by ${by}`,
+          );
       }
     }
   }
 });
+
+/** How a request is sent: where to, and with which certificate. */
+interface Shown {
+  readonly url: string;
+  readonly dispatcher?: Agent;
+}
+
+/** The same API over TLS, with a certificate for each holder. */
+async function certificates(
+  t: Parameters<typeof rig>[0],
+  { options, clock }: Rig,
+): Promise<{ readonly of: (holder: Holder) => Shown }> {
+  const authority = clientAuthority(clock.wall());
+  const server = authority.issue({ commonName: "api", forServers: true });
+  const nameOf = ({ role, bound }: Holder): string => `${role}-${bound}`;
+  const api = await startApi(options, {
+    ...{ host: "127.0.0.1", port: 0 },
+    tls: {
+      ...{ certificate: server.cert, privateKey: server.key },
+      clients: {
+        authorities: authority.bundle,
+        roles: HOLDERS.map((holder) => ({
+          ...{ name: `CN=${nameOf(holder)}`, role: holder.role },
+          ...(holder.bound === "none"
+            ? {}
+            : { namespaces: [holder.bound === "own" ? NAMESPACE : "infra"] }),
+        })),
+      },
+    },
+  });
+  const agents = new Map(
+    HOLDERS.map((holder) => {
+      const own = authority.issue({ commonName: nameOf(holder) });
+      const connect = { rejectUnauthorized: false, ...own };
+      return [nameOf(holder), new Agent({ connect })];
+    }),
+  );
+  t.teardown(async () => {
+    for (const agent of agents.values()) await agent.close();
+    await api.close();
+  });
+  return {
+    of(holder) {
+      const dispatcher = agents.get(nameOf(holder));
+      if (dispatcher === undefined)
+        throw new Error("a holder without an agent");
+      return { url: api.url, dispatcher };
+    },
+  };
+}
 
 /** What the reference says below the table: of the row's callers, these are refused too. */
 function moreThanTheRow({ id }: Operation, holder: Holder): 403 | undefined {
