@@ -97,7 +97,7 @@ const operation = Type.Object(
 const condition = Type.Object(
   {
     key: field(
-      "`request.headers[NAME]`, `source.ip`, `remote.ip`, `source.namespace`, `source.principal`, `source.serviceAccount`, `destination.ip`, `destination.port`, `connection.sni`, `request.auth.principal`, `request.auth.audiences`, `request.auth.presenter` or `request.auth.claims[NAME]`, with a further `[NAME]` for each level.",
+      "`request.headers[NAME]`, `source.ip`, `remote.ip`, `source.namespace`, `source.principal`, `source.serviceAccount`, `destination.ip`, `destination.port`, `connection.sni`, `request.auth.principal`, `request.auth.audiences`, `request.auth.presenter` or `request.auth.claims[NAME]`. A claim within claims has a further `[NAME]` for each level.",
       Type.String({ minLength: 1, maxLength: 512 }),
     ),
     values: field("Any of these.", values),
