@@ -145,6 +145,24 @@ for (const [title, name, spec, refused] of TABLE)
     t.end();
   });
 
+void t.test(
+  "a name is of the policy's own namespace, also where a policy here names it too",
+  (t) => {
+    const own = authorizationPolicy("shop/own", {
+      ...{ ...to("orders"), action: "AUDIT" as const, rules: [{}] },
+    });
+    for (const name of ["far/p", "wherry-system/p"]) {
+      const port = portBy("orders", [
+        own,
+        authorizationPolicy(name, { ...to("orders"), ...DENY }),
+      ]);
+      t.equal(port.authorize(facts(port)).kind, "allow", name);
+      t.equal(port.shadow?.judge(facts(port), { kind: "allow" }).length, 1);
+    }
+    t.end();
+  },
+);
+
 void t.test("why a policy is passed over", (t) => {
   const why = (policy: Resource): string | undefined => {
     const port = portBy("orders", [policy]);

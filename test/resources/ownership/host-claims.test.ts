@@ -41,7 +41,7 @@ const TABLE: readonly (readonly [HostClaims, string, string, RegExp?])[] = [
   [CLAIMS, "a.b.pay.example", "shop", /pay, bank/],
   // The name itself is not below itself, and a name that ends alike is another.
   [CLAIMS, "pay.example", "shop"],
-  [CLAIMS, "notpay.example", "shop"],
+  [CLAIMS, "prepay.example", "shop"],
   // The longest that fits.
   [CLAIMS, "test.pay.example", "shop"],
   [
