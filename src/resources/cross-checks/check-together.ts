@@ -46,9 +46,11 @@ export function* checkTogether<T extends { readonly resource: Resource }>(
     if (about !== undefined)
       remarks.push({ about, problem: { path, message, severity: "warning" } });
   };
-  for (const { loser, path, message } of yield* findConflicts(resources)) {
+  for (const conflict of yield* findConflicts(resources)) {
     yield;
-    warn(loser, path, message);
+    const { loser, winner, path, message } = conflict;
+    // What the Mesh does not let be is an error already.
+    if (!isKind(MESH, winner)) warn(loser, path, message);
   }
   for (const { route, path, message } of yield* findUnreachable(resources)) {
     yield;

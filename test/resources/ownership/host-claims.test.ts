@@ -17,6 +17,7 @@ import {
   service,
   VERSION,
 } from "../../support/resources/policy-fixtures.ts";
+import { lintText } from "../../support/resources/lint-text.ts";
 import { runCases, type Case } from "../../support/resources/resource-cases.ts";
 
 const CLAIMS: HostClaims = [
@@ -66,6 +67,31 @@ const TABLE: readonly (readonly [HostClaims, string, string, RegExp?])[] = [
   ],
   [CLAIMS, "*.example", "pay", /takes in/],
 ];
+
+void t.test("lint says it once, as an error", (t) => {
+  const text = `
+apiVersion: mesh.wherry.dev/v1alpha1
+kind: Mesh
+metadata: { name: default }
+spec:
+  authorization: { defaultAction: ALLOW }
+  hostClaims: [{ hosts: [api.pay.example], namespaces: [pay] }]
+---
+apiVersion: mesh.wherry.dev/v1alpha1
+kind: Service
+metadata: { name: thief, namespace: shop }
+spec:
+  location: MESH_EXTERNAL
+  hosts: [api.pay.example]
+  ports: [{ port: 443, appProtocol: tls }]
+`;
+  const findings = lintText(text, "a.yaml").map(
+    ({ severity, path, message }) => `${severity} ${path}: ${message}`,
+  );
+  t.equal(findings.length, 1);
+  t.match(findings[0], /^error spec\.hosts\[0\]: .*belongs to namespace pay/);
+  t.end();
+});
 
 void t.test("whose a host is", (t) => {
   for (const [claims, host, namespace, why] of TABLE) {
