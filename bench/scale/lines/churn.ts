@@ -9,6 +9,7 @@ import { unusedOf, workloadOf, workloadsOf, type Shape } from "../mesh.ts";
 import type { HeldUp } from "../probe.ts";
 import { watchCpu } from "../schedstat.ts";
 import type { Sidecar } from "../sidecar.ts";
+import { yieldTo } from "../yielding.ts";
 
 export const CHURN_RATE = 50;
 /** Milliseconds without a change that are measured for comparison. */
@@ -35,14 +36,15 @@ interface Spell {
 }
 
 /**
- * Writes take CPU where the caller and the application run, too. So the same writes are measured once to Services of which the sidecar hears
- * nothing: what calls feel beyond that is the sidecar's.
+ * Writes take CPU where the caller and the application run, too. So the control plane gets what these two leave of their core, in all spells,
+ * and the same writes are measured once to Services of which the sidecar hears nothing: what calls feel beyond that is the sidecar's.
  */
 export async function measureChurn(bed: Bed): Promise<Figure[]> {
   const { say } = bed.around;
   const { shape } = bed;
   const seconds = bed.options.churnSeconds;
   const sidecar = await bed.newSidecar();
+  const restore = yieldTo(bed.controlPlane.running.pid);
   const load = bed.load();
   const straight = bed.straightLoad();
   const spell = (run: () => Promise<number>): Promise<Spell> =>
@@ -58,6 +60,7 @@ export async function measureChurn(bed: Bed): Promise<Figure[]> {
     const all = await spell(() => churn(allOf(shape)));
     return figuresOf("churn", churnRows(quiet, elsewhere, all));
   } finally {
+    restore();
     await Promise.all([load.stop(), straight.stop()]);
     await sidecar.stop();
   }
