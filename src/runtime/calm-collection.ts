@@ -4,7 +4,7 @@
  */
 import { getHeapStatistics } from "node:v8";
 import type { Cancel, Clock } from "../core/clock.ts";
-import { collectGarbage } from "./v8.ts";
+import { collectGarbage, collectInSteps } from "./v8.ts";
 
 /** Milliseconds between two looks, and between two collections. */
 export const CALM_LOOK = 5000;
@@ -44,6 +44,40 @@ export function collectWhenCalm(options: CalmOptions): Cancel {
     collectedAt = clock.now();
     spent = cpu();
   });
+}
+
+/** Bytes that work may leave in the heap before they are collected. */
+export const MOST_LEFT: number = 24 * 1024 * 1024;
+
+export interface LeavingsOptions {
+  /** Bytes of the heap that are in use. */
+  readonly used?: () => number;
+  readonly collect?: () => void;
+}
+
+/**
+ * Collects in steps what work that comes over and over leaves behind, as lists do. V8 by itself lets it grow to as much as is alive, and all of
+ * that stays resident.
+ */
+export class Leavings {
+  readonly #used: () => number;
+  readonly #collect: () => void;
+  #least = Infinity;
+
+  constructor(options: LeavingsOptions = {}) {
+    this.#used = options.used ?? (() => ownHeap().used);
+    this.#collect = options.collect ?? collectInSteps;
+  }
+
+  /** A piece of such work is over. */
+  look(): void {
+    const used = this.#used();
+    this.#least = Math.min(this.#least, used);
+    if (used - this.#least < MOST_LEFT) return;
+    // More may be alive than before: the next look that finds less says so.
+    this.#least = used;
+    this.#collect();
+  }
 }
 
 function ownHeap(): { readonly total: number; readonly used: number } {

@@ -4,6 +4,8 @@ import {
   CALM_AGAIN,
   CALM_LOOK,
   collectWhenCalm,
+  Leavings,
+  MOST_LEFT,
 } from "../../src/runtime/calm-collection.ts";
 import { fakeClock } from "../support/clocks/fake-clock.ts";
 
@@ -89,5 +91,30 @@ void t.test("the process's own heap", (t) => {
   const stop = collectWhenCalm({ clock, cpu: () => 0 });
   clock.advance(CALM_LOOK);
   stop();
+  t.end();
+});
+
+void t.test("what lists leave behind is collected in steps", (t) => {
+  const state = { used: 80 * MIB, collected: 0 };
+  const leavings = new Leavings({
+    used: () => state.used,
+    collect: () => {
+      state.collected += 1;
+    },
+  });
+  const looks = (used: number): number => {
+    state.used = used;
+    leavings.look();
+    return state.collected;
+  };
+  t.equal(looks(80 * MIB), 0);
+  t.equal(looks(80 * MIB + MOST_LEFT - 1), 0);
+  t.equal(looks(70 * MIB), 0, "V8 has collected by itself");
+  t.equal(looks(70 * MIB + MOST_LEFT), 1);
+  t.equal(looks(71 * MIB + MOST_LEFT), 1, "it is under way");
+  t.equal(looks(60 * MIB), 1);
+  t.equal(looks(60 * MIB + MOST_LEFT), 2);
+  t.equal(looks(60 * MIB + 2 * MOST_LEFT - 1), 2, "all of it is alive");
+  t.equal(looks(60 * MIB + 2 * MOST_LEFT), 3);
   t.end();
 });

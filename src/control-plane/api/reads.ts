@@ -1,6 +1,7 @@
 /** Reads give way: those of many resources go one by one, and where the event loop is late they get 429 and all else goes on. */
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { Clock } from "../../core/clock.ts";
+import { Leavings } from "../../runtime/calm-collection.ts";
 import type { LoopDelay } from "../loop-delay.ts";
 import type { ApiMeters } from "../meters.ts";
 import type { Api } from "./api.ts";
@@ -90,6 +91,7 @@ class LongReads {
   readonly #clock: Clock;
   readonly #turnstile = new Turnstile(MOST_LONG_READS);
   readonly #unread: Unread;
+  readonly #leavings = new Leavings();
   readonly #waiting = new Map<string, number>();
   /** Those whose turn it is. */
   readonly #turns = new WeakMap<FastifyRequest, () => void>();
@@ -125,6 +127,7 @@ class LongReads {
       raw.once("close", () => payload.destroy());
       void payload.written.then(() => {
         leave();
+        this.#leavings.look();
         this.#unread.add(tokenId, payload.unread, raw);
       });
       return;
