@@ -48,6 +48,7 @@ void t.test("the examples' kinds cover all that there are", (t) => {
       "RequestAuthentication",
       "Revocation",
       "Service",
+      "Telemetry",
       "TrafficPolicy",
       "Workload",
     ],

@@ -13,6 +13,7 @@ import type { PolicyTargets } from "../resources/policy-targets.ts";
 import { REQUEST_AUTHENTICATION } from "../resources/request-authentication/schema.ts";
 import { REVOCATION } from "../resources/revocation/schema.ts";
 import { SERVICE } from "../resources/service/schema.ts";
+import { TELEMETRY } from "../resources/telemetry/schema.ts";
 import { TRAFFIC_POLICY } from "../resources/traffic-policy/schema.ts";
 import { WORKLOAD } from "../resources/workload/schema.ts";
 
@@ -163,6 +164,18 @@ const COLUMNS: readonly KindColumns[] = [
   ]),
   columnsFor(PEER_AUTHENTICATION, [
     ["MODE", (spec) => spec.mtls?.mode ?? ""],
+    ["SELECTOR", (spec) => labelText(spec.selector?.matchLabels)],
+  ]),
+  columnsFor(TELEMETRY, [
+    [
+      "SAMPLING",
+      (spec) =>
+        (spec.tracing ?? [])
+          .flatMap(({ randomSamplingPercentage: percentage }) =>
+            percentage === undefined ? [] : [`${percentage}%`],
+          )
+          .join(","),
+    ],
     ["SELECTOR", (spec) => labelText(spec.selector?.matchLabels)],
   ]),
   columnsFor(REVOCATION, [

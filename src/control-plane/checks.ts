@@ -34,6 +34,7 @@ import {
   findUnreachable,
   type Unreachable,
 } from "../resources/cross-checks/unreachable.ts";
+import { TELEMETRY } from "../resources/telemetry/schema.ts";
 import { WORKLOAD } from "../resources/workload/schema.ts";
 import type { ObservedCalls } from "./observed/observed-calls.ts";
 import { checkExternalHosts, type HostTask } from "./host-checks.ts";
@@ -218,13 +219,14 @@ async function checkImpact(
   for (const [index, problems] of found.entries()) report(index, ...problems);
 }
 
-/** Security policies that match nothing. */
+/** Policies by selector that match nothing. */
 async function checkPolicies(task: Task): Promise<void> {
   const { prospect, pause, report } = task;
   const policies: Written<unknown>[] = [
     ...prospect.ofKind(AUTHORIZATION_POLICY),
     ...prospect.ofKind(PEER_AUTHENTICATION),
     ...prospect.ofKind(REQUEST_AUTHENTICATION),
+    ...prospect.ofKind(TELEMETRY),
   ];
   if (policies.length === 0) return;
   const checkReach = reachChecker({

@@ -6,14 +6,19 @@
  * ```
  * UNSET goes on to the next. In each scope the oldest object counts and the others do not (trap 13).
  */
-import { parseTimestamp } from "../core/clock.ts";
-import { filterSteps, pieces, sortSteps, type Steps } from "../core/slices.ts";
-import { formatName, ROOT_NAMESPACE, selects } from "../resources/envelope.ts";
+import type { Steps } from "../core/slices.ts";
 import type { MtlsMode } from "../resources/mesh/schema.ts";
 import type {
   PeerAuthenticationResource,
   PeerMtlsMode,
 } from "../resources/peer-authentication/schema.ts";
+import {
+  overruledIn,
+  scopedName as nameOf,
+  scopesOf,
+  type Overruled,
+  type ScopedWorkload,
+} from "../resources/scopes.ts";
 
 export interface MtlsDecision {
   readonly mode: MtlsMode;
@@ -29,18 +34,13 @@ export interface Authentication {
     workloadPort: number,
   ): readonly { readonly policy: string; readonly why: string }[];
   /** "NAMESPACE/NAME" of those that an older one of the same scope puts out of force. */
-  readonly overruled: readonly { readonly loser: string; winner: string }[];
-}
-
-export interface AuthenticatedWorkload {
-  readonly namespace: string;
-  readonly labels: Readonly<Record<string, string>>;
+  readonly overruled: readonly Overruled[];
 }
 
 /** By steps: a mesh may have thousands of policies. */
 export function* compileAuthentication(
   policies: readonly PeerAuthenticationResource[],
-  workload: AuthenticatedWorkload,
+  workload: ScopedWorkload,
   meshMode: MtlsMode,
 ): Steps<Authentication> {
   const scopes = yield* scopesOf(policies, workload);
@@ -49,14 +49,7 @@ export function* compileAuthentication(
   );
   const decides = (workloadPort: number): number =>
     chain.findIndex((policy) => modeOf(policy, workloadPort) !== "UNSET");
-  const overruled: { readonly loser: string; winner: string }[] = [];
-  for (const [winner, ...losers] of scopes)
-    for (const piece of pieces(losers)) {
-      yield;
-      for (const loser of piece)
-        if (winner !== undefined)
-          overruled.push({ loser: nameOf(loser), winner: nameOf(winner) });
-    }
+  const overruled = yield* overruledIn(scopes);
   return {
     port(workloadPort) {
       const policy = chain[decides(workloadPort)];
@@ -93,27 +86,6 @@ export function* compileAuthentication(
   };
 }
 
-/** The policies for the workload by scope, the narrowest scope first, and in each the oldest first. */
-function* scopesOf(
-  policies: readonly PeerAuthenticationResource[],
-  { namespace: own, labels }: AuthenticatedWorkload,
-): Steps<readonly PeerAuthenticationResource[][]> {
-  const scopes: PeerAuthenticationResource[][] = [];
-  for (const selecting of [true, false])
-    for (const namespace of new Set([own, ROOT_NAMESPACE])) {
-      const scope = yield* filterSteps(
-        policies,
-        ({ metadata, spec: { selector } }) =>
-          metadata.namespace === namespace &&
-          (selector === undefined
-            ? !selecting
-            : selecting && selects(selector.matchLabels, labels)),
-      );
-      scopes.push(yield* oldestFirst(scope));
-    }
-  return scopes;
-}
-
 function modeOf(
   policy: PeerAuthenticationResource,
   workloadPort: number,
@@ -127,38 +99,4 @@ function modeOf(
   return level === undefined || level === "UNSET"
     ? (mtls?.mode ?? "UNSET")
     : level;
-}
-
-function nameOf({ metadata }: PeerAuthenticationResource): string {
-  return formatName(metadata.namespace ?? "", metadata.name);
-}
-
-/** By the store's clock (trap 18); without a time, last; then by name. */
-function* oldestFirst(
-  policies: readonly PeerAuthenticationResource[],
-): Steps<PeerAuthenticationResource[]> {
-  const dated: Dated[] = [];
-  for (const piece of pieces(policies)) {
-    yield;
-    for (const policy of piece)
-      dated.push({ policy, at: createdAt(policy), name: nameOf(policy) });
-  }
-  const sorted = yield* sortSteps(
-    dated,
-    (left, right) => left.at - right.at || (left.name < right.name ? -1 : 1),
-  );
-  return sorted.map(({ policy }) => policy);
-}
-
-interface Dated {
-  readonly policy: PeerAuthenticationResource;
-  /** Wall milliseconds. */
-  readonly at: number;
-  readonly name: string;
-}
-
-function createdAt({ metadata }: PeerAuthenticationResource): number {
-  return metadata.creationTimestamp === undefined
-    ? Number.MAX_SAFE_INTEGER
-    : parseTimestamp(metadata.creationTimestamp);
 }

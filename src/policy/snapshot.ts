@@ -23,6 +23,7 @@ import type { Redirect, UrlRewrite } from "./routing/url-rewrite.ts";
 import type { AdaptiveConcurrency } from "../resources/traffic-policy/overload.ts";
 import type { Prioritizer } from "./priority.ts";
 import type { RateLimit } from "./rate-limit.ts";
+import type { Telemetry } from "./telemetry/telemetry.ts";
 import type { TokenRules } from "./tokens/token-rules.ts";
 
 /** Which state of which store this was compiled from. */
@@ -84,6 +85,8 @@ export interface Snapshot {
   readonly inbound: InboundPolicy;
   /** The same object for as long as none comes or goes. */
   readonly revoked: Revoked;
+  /** The same object for as long as nothing that says it changes. */
+  readonly telemetry: Telemetry;
   /** What is odd but does not stop the snapshot: conflicts lost, backends that do not exist. */
   readonly warnings: readonly string[];
 }

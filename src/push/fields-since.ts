@@ -114,6 +114,7 @@ export const FIELDS_SINCE: readonly FieldSince[] = [
     since: 5,
     without: "withheld",
   },
+  { kind: "Telemetry", path: "", since: 5, without: "withheld" },
   { kind: "RequestAuthentication", path: "", since: 5, without: "withheld" },
   {
     kind: "AuthorizationPolicy",

@@ -3,6 +3,7 @@ import { AUTHORIZATION_POLICY } from "./authorization-policy/schema.ts";
 import { DRY_RUN } from "./authorization-policy/trial.ts";
 import { ROOT_NAMESPACE, type Resource } from "./envelope.ts";
 import { isKind, type Problem } from "./kind.ts";
+import { TELEMETRY } from "./telemetry/schema.ts";
 import { error, quote, warning } from "./problems.ts";
 
 const SECURITY_GROUP = "security.istio.io/";
@@ -20,6 +21,10 @@ interface Foreign {
 
 const isSecurity = ({ apiVersion }: Resource): boolean =>
   apiVersion.startsWith(SECURITY_GROUP);
+
+/** Whether its kind acts on the whole mesh from the root namespace. */
+const isRooted = (resource: Resource): boolean =>
+  isSecurity(resource) || isKind(TELEMETRY, resource);
 
 /** By key, of annotations and labels alike: Istio has moved some from one to the other. */
 const REFUSED: Readonly<Record<string, Foreign>> = {
@@ -45,7 +50,7 @@ const REFUSED: Readonly<Record<string, Foreign>> = {
 export function checkForeignMetadata(resource: Resource): Problem[] {
   const { metadata } = resource;
   const problems: Problem[] = [];
-  if (isSecurity(resource) && metadata.namespace === ISTIO_ROOT)
+  if (isRooted(resource) && metadata.namespace === ISTIO_ROOT)
     problems.push(
       error(
         ["metadata", "namespace"],

@@ -4,15 +4,21 @@ import { AUTHORIZATION_POLICY } from "./authorization-policy/schema.ts";
 import type { KindDefinition } from "./kind.ts";
 import { PEER_AUTHENTICATION } from "./peer-authentication/schema.ts";
 import { REQUEST_AUTHENTICATION } from "./request-authentication/schema.ts";
+import { TELEMETRY } from "./telemetry/schema.ts";
 
 /** Kinds whose version before is the same but for its name (Istio serves both). */
 const SAME_AS_BEFORE: ReadonlyMap<string, KindDefinition> = new Map(
-  [AUTHORIZATION_POLICY, PEER_AUTHENTICATION, REQUEST_AUTHENTICATION].map(
-    (definition) => [
-      `${definition.group}/v1beta1 ${definition.kind}`,
-      definition,
-    ],
-  ),
+  (
+    [
+      [AUTHORIZATION_POLICY, "v1beta1"],
+      [PEER_AUTHENTICATION, "v1beta1"],
+      [REQUEST_AUTHENTICATION, "v1beta1"],
+      [TELEMETRY, "v1alpha1"],
+    ] as const
+  ).map(([definition, before]) => [
+    `${definition.group}/${before} ${definition.kind}`,
+    definition,
+  ]),
 );
 
 /** What the API server and kubectl keep for themselves in the metadata. */

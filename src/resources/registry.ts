@@ -9,6 +9,7 @@ import { PEER_AUTHENTICATION } from "./peer-authentication/schema.ts";
 import { REQUEST_AUTHENTICATION } from "./request-authentication/schema.ts";
 import { REVOCATION } from "./revocation/schema.ts";
 import { SERVICE } from "./service/schema.ts";
+import { TELEMETRY } from "./telemetry/schema.ts";
 import { TRAFFIC_POLICY } from "./traffic-policy/schema.ts";
 import { WORKLOAD } from "./workload/schema.ts";
 
@@ -26,6 +27,7 @@ export const KINDS: readonly KindDefinition[] = [
   PEER_AUTHENTICATION,
   REQUEST_AUTHENTICATION,
   AUTHORIZATION_POLICY,
+  TELEMETRY,
   REVOCATION,
 ];
 

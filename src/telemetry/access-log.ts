@@ -39,12 +39,15 @@ export interface AccessRecord {
   readonly retried?: string | undefined;
   /** What a FaultInjection did to it. */
   readonly fault?: string | undefined;
+  /** What a Telemetry adds. */
+  readonly fields?: Readonly<Record<string, string>> | undefined;
 }
 
 export interface AccessLog {
-  /** True where `write` would do something for this record: ask before building one. */
-  wants(status: number, reason: string | undefined): boolean;
-  write(record: AccessRecord): void;
+  /** True where `write` would do something for this record: ask before building one. `asked`: a Telemetry says so, or the contrary. */
+  wants(status: number, reason: string | undefined, asked?: boolean): boolean;
+  /** `asked`: at any rate. */
+  write(record: AccessRecord, asked?: boolean): void;
   close(): void;
 }
 
@@ -110,17 +113,17 @@ export function makeAccessLog(options: AccessLogOptions): AccessLog {
   }
 
   return {
-    wants: (status, reason) =>
-      mode === "all" ||
-      (mode === "errors" &&
-        (reason !== undefined || status >= 500 || status === 0)),
-    write(record) {
-      if (mode === "errors" && !bucket.take(clock.now())) {
+    wants: (status, reason, asked) =>
+      mode !== "none" &&
+      (asked ?? (mode === "all" || isFailure(status, reason))),
+    write(record, asked) {
+      const isBound = mode === "errors" && asked !== true;
+      if (isBound && !bucket.take(clock.now())) {
         suppressed += 1;
         return;
       }
       const wall = clock.wall();
-      if (mode === "errors" || lines === undefined) {
+      if (isBound || lines === undefined) {
         put(record, wall);
         return;
       }
@@ -135,6 +138,10 @@ export function makeAccessLog(options: AccessLogOptions): AccessLog {
       own?.close();
     },
   };
+}
+
+function isFailure(status: number, reason: string | undefined): boolean {
+  return reason !== undefined || status >= 500 || status === 0;
 }
 
 /** The file for `sink`. Throws UserError where it cannot be opened. */
@@ -169,6 +176,9 @@ function lineOf(
     `,"attempts":${record.attempts}` +
     optional("retried", record.retried) +
     optional("fault", record.fault) +
+    (record.fields === undefined
+      ? ""
+      : `,"fields":${JSON.stringify(record.fields)}`) +
     `${suppressed > 0 ? `,"suppressed":${suppressed}` : ""}}\n`
   );
 }

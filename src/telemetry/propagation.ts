@@ -126,13 +126,14 @@ function ownVersion(field: Field, parent: TraceContext): Field {
     : makeField("traceparent", formatTraceparent(parent), "without");
 }
 
-/** The id and the fields of a request of which nothing is recorded. `forms`: of B3, that go with it. */
+/** The id and the fields of a request of which nothing is reported here. `forms`: of B3, that go with it; `sampled`: what others hear. */
 export function unrecorded(
   incoming: Incoming,
   forms: number,
+  sampled: boolean,
 ): { readonly traceId: string; readonly fields: Fields } {
-  const { parent, traceparent, state } = incoming;
-  if (parent === undefined && forms === 0) {
+  const { parent, traceparent, state, debug } = incoming;
+  if (parent === undefined && forms === 0 && !sampled) {
     const value = newUnsampledTraceparent();
     return {
       traceId: value.slice(3, 35),
@@ -141,7 +142,7 @@ export function unrecorded(
   }
   const context = {
     ...(parent ?? { traceId: newTraceId(), spanId: newSpanId(), random: true }),
-    sampled: false,
+    sampled,
   };
   const { traceId } = context;
   const fields = [
@@ -152,7 +153,11 @@ export function unrecorded(
     fields.push(makeField("tracestate", state, "without"));
   if (forms !== 0)
     fields.push(
-      ...b3Fields(forms, { ...context, debug: false, parentSpanId: undefined }),
+      ...b3Fields(forms, {
+        ...context,
+        debug: sampled && debug,
+        parentSpanId: undefined,
+      }),
     );
   return { traceId, fields };
 }

@@ -12,6 +12,7 @@ import {
   unrecorded,
   type Incoming,
 } from "./propagation.ts";
+import type { RequestRules } from "./request-rules.ts";
 import { newSpanId, newTraceId } from "./trace-context.ts";
 
 export type AttributeValue = string | number | boolean;
@@ -46,8 +47,15 @@ export interface SpanOutcome {
   readonly reason?: string | undefined;
 }
 
+/** What the Telemetry in force says of spans. */
+export type SpanRules = Pick<
+  RequestRules,
+  "samplingPercentage" | "reportsSpans" | "tags"
+>;
+
 /** What a trace asks of its request, and only where it is sampled. */
 export interface SpanSubject {
+  readonly rules: SpanRules;
   readonly spanName: string;
   serverAttributes(): Record<string, AttributeValue>;
   /** Those of the attempt that is about to begin. */
@@ -65,7 +73,8 @@ export interface ClientTrace {
 /** One request as this proxy serves it. */
 export interface ServerTrace {
   readonly traceId: string;
-  readonly sampled: boolean;
+  /** Its spans go somewhere. */
+  readonly reports: boolean;
   attribute(key: string, value: AttributeValue): void;
   /** The span of one attempt, a child of this one. */
   client(): ClientTrace;
@@ -79,8 +88,8 @@ export interface Tracing {
 
 export interface TracingOptions {
   readonly clock: Clock;
-  /** Percent of traces that begin here to be sampled; a parent's decision is respected. Read at each request. */
-  readonly samplingPercentage: () => number;
+  /** Percent of traces that begin here to be sampled; a parent's decision is respected. Asked at each request. */
+  readonly samplingPercentage: (rules: SpanRules) => number;
   /** Forms of B3 that go with every request (`b3.ts`), besides those that came with it. Read at each request. */
   readonly forms: () => number;
   readonly sink: SpanSink;
@@ -93,21 +102,25 @@ export function makeTracing(options: TracingOptions): Tracing {
       const incoming = readContext(fields);
       const forms = options.forms() | incoming.forms;
       const sampled =
-        incoming.sampled ?? clock.random() * 100 < options.samplingPercentage();
-      if (!sampled) return new Unsampled(incoming, forms);
-      return sampledServer(clock, sink, incoming, forms, subject);
+        incoming.sampled ??
+        clock.random() * 100 < options.samplingPercentage(subject.rules);
+      if (!sampled || !subject.rules.reportsSpans)
+        return new Unreported(incoming, forms, sampled);
+      const tags = subject.rules.tags?.(fields);
+      return sampledServer(clock, sink, incoming, forms, subject, tags);
     },
   };
 }
 
-/** A trace that is not recorded is one object, its attempts' as well: they all send the same context on. */
-class Unsampled implements ServerTrace, ClientTrace {
+/** A trace of which nothing is reported is one object, its attempts' as well: they all send the same context on. */
+class Unreported implements ServerTrace, ClientTrace {
   readonly traceId: string;
-  readonly sampled = false;
+  readonly reports = false;
   readonly fields: Fields;
 
-  constructor(incoming: Incoming, forms: number) {
-    const { traceId, fields } = unrecorded(incoming, forms);
+  /** `sampled`: as the context says. */
+  constructor(incoming: Incoming, forms: number, sampled: boolean) {
+    const { traceId, fields } = unrecorded(incoming, forms, sampled);
     this.traceId = traceId;
     this.fields = fields;
   }
@@ -117,7 +130,7 @@ class Unsampled implements ServerTrace, ClientTrace {
   }
 
   attribute(): void {
-    // What is not sampled records nothing.
+    // What is not reported records nothing.
   }
 
   end(): void {
@@ -131,6 +144,7 @@ function sampledServer(
   incoming: Incoming,
   forms: number,
   subject: SpanSubject,
+  tags: Readonly<Record<string, string>> | undefined,
 ): ServerTrace {
   const { parent, state, debug } = incoming;
   const traceId = parent?.traceId ?? newTraceId();
@@ -145,11 +159,11 @@ function sampledServer(
     name: subject.spanName,
     kind: "server",
     parentSpanId: parent?.spanId,
-    attributes: subject.serverAttributes(),
+    attributes: { ...tags, ...subject.serverAttributes() },
   });
   return {
     traceId,
-    sampled: true,
+    reports: true,
     attribute: server.attribute,
     end: server.end,
     client() {
@@ -158,7 +172,7 @@ function sampledServer(
         name: subject.spanName,
         kind: "client",
         parentSpanId: server.spanId,
-        attributes: subject.clientAttributes(),
+        attributes: { ...tags, ...subject.clientAttributes() },
       });
       const { spanId } = client;
       const context = { traceId, spanId, sampled: true, random: trace.random };

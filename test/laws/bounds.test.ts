@@ -21,6 +21,7 @@ import { makePassthrough } from "../../src/proxy/upstream/passthrough.ts";
 import { TRAFFIC_DEFAULTS } from "../../src/resources/traffic-policy/settings.ts";
 import { makeAccessLog } from "../../src/telemetry/access-log.ts";
 import { makeMetrics } from "../../src/telemetry/metrics.ts";
+import { UNSAID } from "../../src/telemetry/request-rules.ts";
 import { makeTracing } from "../../src/telemetry/tracing.ts";
 import { UNBOUNDED } from "../../src/wire/buffers.ts";
 import { serveHttp1 } from "../../src/wire/http1/server.ts";
@@ -120,6 +121,7 @@ void t.test("requests over the bound are 503 OVERLOADED", async (t) => {
         forms: () => 0,
       }),
       log: makeAccessLog({ mode: "none", clock }),
+      rules: () => UNSAID,
     },
     clusters: makeClusters({ clock, pools, meters, logger: silentLogger }),
     passthrough: makePassthrough(LOCAL_STATE.workers, pools),

@@ -68,6 +68,7 @@ void t.test("apiVersions of upstream kinds are upstream's, verbatim", (t) => {
       ["PeerAuthentication", "security.istio.io/v1", true],
       ["RequestAuthentication", "security.istio.io/v1", true],
       ["AuthorizationPolicy", "security.istio.io/v1", true],
+      ["Telemetry", "telemetry.istio.io/v1", true],
       ["Revocation", "mesh.wherry.dev/v1alpha1", false],
     ],
   );

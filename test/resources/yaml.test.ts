@@ -118,7 +118,7 @@ void t.test("each finding says where", (t) => {
     [
       "in the second document",
       `${SERVICE}---\n${SERVICE.replace("Service", "Servise").replace("web", "b")}`,
-      'f.yaml:9:7: error: kind: "Servise" is not a kind of this version (did you mean "Service"?); it has Mesh, Service, Workload, HTTPRoute, GRPCRoute, TrafficPolicy, FaultInjection, PeerAuthentication, RequestAuthentication, AuthorizationPolicy, Revocation',
+      'f.yaml:9:7: error: kind: "Servise" is not a kind of this version (did you mean "Service"?); it has Mesh, Service, Workload, HTTPRoute, GRPCRoute, TrafficPolicy, FaultInjection, PeerAuthentication, RequestAuthentication, AuthorizationPolicy, Telemetry, Revocation',
     ],
     [
       "in an item of a List",

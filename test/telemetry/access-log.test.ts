@@ -29,23 +29,29 @@ const RECORD: AccessRecord = {
 };
 
 void t.test("each mode wants what it is for", (t) => {
-  const wanted = (mode: AccessLogMode): boolean[] => {
+  const wanted = (mode: AccessLogMode, asked?: boolean): boolean[] => {
     const log = makeAccessLog({
       mode,
       clock: fakeClock(),
       write: () => undefined,
     });
     return [
-      log.wants(200, undefined),
-      log.wants(404, undefined),
-      log.wants(404, "NO_ROUTE"),
-      log.wants(500, undefined),
-      log.wants(0, undefined),
+      log.wants(200, undefined, asked),
+      log.wants(404, undefined, asked),
+      log.wants(404, "NO_ROUTE", asked),
+      log.wants(500, undefined, asked),
+      log.wants(0, undefined, asked),
     ];
   };
   t.same(wanted("none"), [false, false, false, false, false]);
   t.same(wanted("errors"), [false, false, true, true, true]);
   t.same(wanted("all"), [true, true, true, true, true]);
+  for (const asked of [true, false]) {
+    const each = Array.from({ length: 5 }, () => asked);
+    t.same(wanted("errors", asked), each, "a Telemetry says which");
+    t.same(wanted("all", asked), each);
+    t.same(wanted("none", asked), [false, false, false, false, false]);
+  }
   t.end();
 });
 
@@ -91,6 +97,8 @@ void t.test(
     clock.advance(10);
     log.write(RECORD);
     t.match(JSON.parse(lines.at(-1) ?? ""), { suppressed: 150 });
+    for (let index = 0; index < 250; index += 1) log.write(RECORD, true);
+    t.equal(lines.length, 351, "what is asked for is bound by no rate");
     t.end();
   },
 );

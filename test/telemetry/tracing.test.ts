@@ -5,6 +5,7 @@ import {
   newTraceId,
   parseTraceparent,
 } from "../../src/telemetry/trace-context.ts";
+import { UNSAID } from "../../src/telemetry/request-rules.ts";
 import {
   makeTracing,
   type SpanRecord,
@@ -15,6 +16,7 @@ import { fakeClock } from "../support/clocks/fake-clock.ts";
 
 /** A request of which nothing is asked but its name. */
 const PLAIN: SpanSubject = {
+  rules: UNSAID,
   spanName: "GET",
   serverAttributes: () => ({}),
   clientAttributes: () => ({}),
@@ -113,6 +115,7 @@ void t.test(
         makeField("tracestate", "b=2"),
       ],
       {
+        rules: UNSAID,
         spanName: "GET",
         serverAttributes: () => ({ "url.path": "/x" }),
         clientAttributes: () => ({ "server.address": "10.0.0.7" }),
@@ -169,6 +172,7 @@ void t.test(
     const { spans, tracing } = setUp(0);
     const asked = (): never => t.fail("attributes asked for") as never;
     const server = tracing.server([], {
+      rules: UNSAID,
       spanName: "GET",
       serverAttributes: asked,
       clientAttributes: asked,
@@ -198,7 +202,7 @@ void t.test("the parent's decision is respected in both directions", (t) => {
       [makeField("traceparent", `00-${TRACE}-${SPAN}-${flags}`)],
       PLAIN,
     );
-    t.equal(server.sampled, sampled);
+    t.equal(server.reports, sampled);
     if (!sampled)
       t.equal(
         fieldValue(server.client().fields, "traceparent"),
@@ -290,6 +294,93 @@ void t.test(
       t.equal(client?.error, clientError);
       t.equal(ended?.error, serverError);
     }
+    t.end();
+  },
+);
+
+/** What goes on where spans are not sent: what came, or a context of this sidecar's own with the decision that it took. */
+for (const [title, sent, percentage, expected] of [
+  [
+    "a sampled parent",
+    [`00-${TRACE}-${SPAN}-01`],
+    0,
+    [`00-${TRACE}-${SPAN}-01`],
+  ],
+  [
+    "an unsampled parent",
+    [`00-${TRACE}-${SPAN}-00`],
+    100,
+    [`00-${TRACE}-${SPAN}-00`],
+  ],
+  [
+    "a new trace that is sampled",
+    [],
+    100,
+    [/^00-[0-9a-f]{32}-[0-9a-f]{16}-03$/],
+  ],
+  ["a new trace that is not", [], 0, [/^00-[0-9a-f]{32}-[0-9a-f]{16}-02$/]],
+] as const)
+  void t.test(
+    `no spans are reported, and the context goes on: ${title}`,
+    (t) => {
+      const { spans, tracing } = setUp(percentage);
+      const server = tracing.server(
+        sent.map((value) => makeField("traceparent", value)),
+        { ...PLAIN, rules: { ...UNSAID, reportsSpans: false } },
+      );
+      const { fields } = server.client();
+      server.client().end({ status: 200 });
+      server.end({ status: 200 });
+      t.same(spans, []);
+      t.equal(server.reports, false);
+      t.match([fieldValue(fields, "traceparent")], expected);
+      t.end();
+    },
+  );
+
+void t.test("B3's decisions go on where spans are not sent", (t) => {
+  const { tracing } = setUp(0);
+  for (const value of [
+    `${TRACE}-${SPAN}-1`,
+    `${TRACE}-${SPAN}-0`,
+    `${TRACE}-${SPAN}-d`,
+  ]) {
+    const { fields } = tracing
+      .server([makeField("b3", value)], {
+        ...PLAIN,
+        rules: { ...UNSAID, reportsSpans: false },
+      })
+      .client();
+    t.equal(fieldValue(fields, "b3"), value);
+  }
+  t.end();
+});
+
+void t.test(
+  "tags are on all spans of a request, and take the place of none",
+  (t) => {
+    const { spans, tracing } = setUp();
+    const server = tracing.server([makeField("x-tenant", "acme")], {
+      ...PLAIN,
+      rules: {
+        ...UNSAID,
+        tags: (fields) => ({
+          tenant: fieldValue(fields, "x-tenant") ?? "",
+          "url.path": "not this",
+        }),
+      },
+      serverAttributes: () => ({ "url.path": "/x" }),
+      clientAttributes: () => ({ "url.path": "/y" }),
+    });
+    server.client().end({ status: 200 });
+    server.end({ status: 200 });
+    t.match(
+      spans.map(({ kind, attributes }) => [kind, attributes]),
+      [
+        ["client", { tenant: "acme", "url.path": "/y" }],
+        ["server", { tenant: "acme", "url.path": "/x" }],
+      ],
+    );
     t.end();
   },
 );

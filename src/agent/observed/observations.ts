@@ -73,7 +73,7 @@ export class Observations implements SharedObservations {
     if (this.#closed) return;
     this.#dropped += dropped;
     const now = this.#options.clock.now();
-    // Once for all that is told: what finds no room does not pay for a walk over all rows each time.
+    // Once for each report: what finds no room does not pay for a walk over all rows each time.
     if (this.#rows.size + calls.length > MOST_OBSERVED) this.#forgetOld(now);
     for (const each of calls) this.#add(each, now);
     this.#flushSoon();

@@ -36,6 +36,7 @@ import { NOTHING, type CompiledParts, type Parts } from "./kept.ts";
 import { revokedOf } from "./revoked.ts";
 import type { ServedRoutes } from "./routes.ts";
 import { keptOf, snapshotOf } from "./snapshots.ts";
+import { compileRecording, type Recording } from "./own/telemetry.ts";
 import { compileUnit, type Unit } from "./unit.ts";
 
 /** Why a set of resources was refused as a whole; the proxy keeps the snapshot that it has. */
@@ -153,9 +154,10 @@ class Compilation {
       frame,
       workload === undefined ? undefined : (workload.spec.ports ?? {}),
     );
+    const recording = yield* this.#recording(frame);
     this.#refuse();
     const kept: CompiledParts = {
-      ...{ stock, frame, inbound },
+      ...{ stock, frame, inbound, recording },
       revoked: this.#revoked(changes, frame),
       indexes: this.#index.done(),
       units: this.#units.done(),
@@ -292,6 +294,18 @@ class Compilation {
     if (before === after) return;
     for (const key of before?.backends ?? []) this.#referrers.remove(key, name);
     for (const key of after?.backends ?? []) this.#referrers.add(key, name);
+  }
+
+  #recording(frame: Frame): Steps<Recording> {
+    const index = this.#index;
+    return compileRecording(
+      {
+        frame,
+        telemetries: index.telemetries.get(ALL),
+        requestAuthentications: index.requestAuthentications.get(ALL),
+      },
+      this.#kept?.recording,
+    );
   }
 
   *#inbound(

@@ -7,6 +7,7 @@ import type { Frame } from "./frame.ts";
 import { NO_INDEXES, type Indexes } from "./held/indexes.ts";
 import { NO_STOCK, type Stock } from "./held/stock.ts";
 import type { Inbound } from "./inbound.ts";
+import type { Recording } from "./own/telemetry.ts";
 import type { Unit } from "./unit.ts";
 import type { Revoked } from "../../identity/revoked.ts";
 
@@ -25,6 +26,7 @@ export interface Parts {
 export interface CompiledParts extends Parts {
   readonly frame: Frame;
   readonly inbound: Inbound;
+  readonly recording: Recording;
   readonly revoked: Revoked;
 }
 

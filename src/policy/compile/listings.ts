@@ -71,6 +71,7 @@ export function warningsOf(kept: CompiledParts): readonly string[] {
       ...ordered.flatMap((unit) => hostWarnings(kept, unit)),
       ...addressWarnings(kept),
       ...kept.inbound.warnings,
+      ...kept.recording.warnings,
     ]),
   ];
 }

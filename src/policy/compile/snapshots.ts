@@ -25,7 +25,7 @@ export function snapshotOf(
   kept: CompiledParts,
   version: SnapshotVersion,
 ): Snapshot {
-  const { frame, units, names, indexes, inbound, revoked } = kept;
+  const { frame, units, names, indexes, inbound, revoked, recording } = kept;
   const unitOf = (name: string): Unit | undefined => units.get(name);
   const clusters = once(() => clustersOf(kept));
   const destinations = once(() => destinationsOf(kept));
@@ -43,6 +43,7 @@ export function snapshotOf(
     cluster: (key) => clusterOf(kept, key),
     inbound: inbound.policy,
     revoked,
+    telemetry: recording.telemetry,
     get destinations() {
       return destinations();
     },

@@ -4,6 +4,7 @@ import type { ClaimSet } from "../../identity/jwt/claims.ts";
 import type { RequestHeadLike } from "../path.ts";
 import type { Cluster, Endpoint, Snapshot } from "../snapshot.ts";
 import { explainCallee } from "./callee.ts";
+import { telemetryDecisions } from "./telemetry.ts";
 import { explainCaller, type CallerAnswer, type Where } from "./caller.ts";
 import {
   decision,
@@ -111,7 +112,11 @@ function callerAnswer(
   if (caller.plaintext && where.kind === "mesh")
     return unmediated(where.destination.cluster, head);
   const { snapshot, find } = caller;
-  return explainCaller({ snapshot, find, where, head, tunnel, draw, wall });
+  const answer = explainCaller({
+    ...{ snapshot, find, where, head, tunnel, draw, wall },
+  });
+  const recorded = telemetryDecisions("caller", snapshot);
+  return { ...answer, decisions: [...recorded, ...answer.decisions] };
 }
 
 /** Without a sidecar the call goes to an instance as it is. */
@@ -195,7 +200,11 @@ function withCallee(
   const { refusal, allowedBy, shadow, target, fields } = answer;
   const judged = shadow.length === 0 ? outcome : { ...outcome, shadow };
   return {
-    decisions: [...decisions, ...answer.decisions],
+    decisions: [
+      ...decisions,
+      ...telemetryDecisions("callee", there.snapshot),
+      ...answer.decisions,
+    ],
     outcome:
       refusal === undefined
         ? {

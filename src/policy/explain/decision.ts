@@ -5,6 +5,7 @@ import type { ShadowFinding } from "../authorization/shadow.ts";
 import type { Timeouts } from "../timeout.ts";
 
 export type Step =
+  | "telemetry"
   | "destination"
   | "route"
   | "filters"

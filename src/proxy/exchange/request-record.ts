@@ -6,8 +6,10 @@ import { MeshError } from "../../mesh/errors.ts";
 import { COMMON_METHODS } from "../../core/text/methods.ts";
 import type { HeaderEdits } from "../../policy/routing/header-edits.ts";
 import { parseReason } from "../../policy/outcome.ts";
+import { takes } from "../../policy/telemetry/filter.ts";
 import type { RetryRefusal } from "../../policy/retry.ts";
-import type { AccessLog } from "../../telemetry/access-log.ts";
+import type { RequestRules } from "../../telemetry/request-rules.ts";
+import type { AccessLog, AccessRecord } from "../../telemetry/access-log.ts";
 import type {
   AttributeValue,
   ClientTrace,
@@ -23,6 +25,7 @@ import type {
 import { fieldValue, type Fields } from "../../wire/fields.ts";
 import { REASON } from "./heads.ts";
 import type { Direction, Meters } from "../../telemetry/meters.ts";
+import { loggedRequest } from "./logged-request.ts";
 import { rescue } from "./rescue.ts";
 import type { Target } from "./route-plan.ts";
 
@@ -32,6 +35,8 @@ export interface TelemetrySinks {
   readonly meters: Meters;
   readonly tracing: Tracing;
   readonly log: AccessLog;
+  /** What the Telemetry in force says; asked at the beginning of each request. */
+  readonly rules: (direction: Direction) => RequestRules;
 }
 
 /** OpenTelemetry's HTTP conventions: methods outside this list become "_OTHER", so that callers cannot invent span names. */
@@ -50,6 +55,7 @@ function ignore(): void {
 }
 
 export class RequestRecord implements SpanSubject {
+  readonly rules: RequestRules;
   readonly #sinks: TelemetrySinks;
   readonly #direction: Direction;
   readonly #stream: ServerStream;
@@ -103,6 +109,7 @@ export class RequestRecord implements SpanSubject {
     this.destination = destination;
     this.startedAt = sinks.clock.now();
     this.readyAt = this.startedAt;
+    this.rules = sinks.rules(direction);
     this.#trace = sinks.tracing.server(stream.head.fields, this);
     sinks.meters.active[direction].add(1);
   }
@@ -210,8 +217,9 @@ export class RequestRecord implements SpanSubject {
     if (this.received > 0) cells.received.add(this.received);
     if (this.sent > 0) cells.sent.add(this.sent);
     meters.active[this.#direction].add(-1);
-    if (this.#trace.sampled) this.#endTrace();
-    if (log.wants(this.status, this.#reason)) this.#write(elapsed);
+    if (this.#trace.reports) this.#endTrace();
+    if (log.wants(this.status, this.#reason, this.rules.logs))
+      this.#write(elapsed);
   }
 
   #endTrace(): void {
@@ -279,7 +287,8 @@ export class RequestRecord implements SpanSubject {
 
   #write(elapsed: number): void {
     const { head, connection } = this.#stream;
-    this.#sinks.log.write({
+    const { logs, filter, fields } = this.rules;
+    const record: AccessRecord = {
       direction: this.#direction,
       method: head.method,
       authority: head.authority,
@@ -300,7 +309,13 @@ export class RequestRecord implements SpanSubject {
       attempts: this.attempts,
       retried: this.#retried,
       fault: this.fault,
-    });
+      fields: fields?.(head.fields),
+    };
+    if (
+      filter === undefined ||
+      takes(filter, loggedRequest(record, head.fields))
+    )
+      this.#sinks.log.write(record, logs);
   }
 }
 

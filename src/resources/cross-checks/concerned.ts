@@ -14,6 +14,7 @@ import {
 import { PEER_AUTHENTICATION } from "../peer-authentication/schema.ts";
 import { REQUEST_AUTHENTICATION } from "../request-authentication/schema.ts";
 import { isExternal, SERVICE } from "../service/schema.ts";
+import { TELEMETRY } from "../telemetry/schema.ts";
 import { TRAFFIC_POLICY } from "../traffic-policy/schema.ts";
 import { WORKLOAD, type WorkloadResource } from "../workload/schema.ts";
 import type { Lookup } from "./references.ts";
@@ -124,7 +125,8 @@ function reachesAll(resource: Resource): boolean {
     ? isExternal(resource.spec)
     : isKind(AUTHORIZATION_POLICY, resource) ||
         isKind(PEER_AUTHENTICATION, resource) ||
-        isKind(REQUEST_AUTHENTICATION, resource);
+        isKind(REQUEST_AUTHENTICATION, resource) ||
+        isKind(TELEMETRY, resource);
 }
 
 /** Whether nothing follows from it for what is said of resources: readiness and weight, which change all the time. */

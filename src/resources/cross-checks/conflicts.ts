@@ -23,6 +23,7 @@ import {
   SERVICE,
   type ServiceResource,
 } from "../service/schema.ts";
+import { TELEMETRY } from "../telemetry/schema.ts";
 import { TRAFFIC_POLICY } from "../traffic-policy/schema.ts";
 import { WORKLOAD } from "../workload/schema.ts";
 
@@ -84,7 +85,7 @@ interface Claim {
 }
 
 /**
- * Every loss: one for each target of a TrafficPolicy and for each scope of a PeerAuthentication that an older one has.
+ * Every loss: one for each target of a TrafficPolicy and for each scope of a PeerAuthentication or a Telemetry that an older one has.
  * A TrafficPolicy that loses one target keeps its others. An HTTPRoute loses each port that a GRPCRoute of its namespace has.
  * An external Service loses each host that another Service has, a Workload each address and port of another identity. Other kinds are additive or have an order of precedence.
  */
@@ -100,7 +101,9 @@ export function* findConflicts(
     yield* filterSteps(
       resources,
       (each) =>
-        isKind(TRAFFIC_POLICY, each) || isKind(PEER_AUTHENTICATION, each),
+        isKind(TRAFFIC_POLICY, each) ||
+        isKind(PEER_AUTHENTICATION, each) ||
+        isKind(TELEMETRY, each),
     ),
   );
   const winners = new Map<string, Resource>();
@@ -248,7 +251,7 @@ function placesOf(
   }));
 }
 
-/** What a TrafficPolicy or a PeerAuthentication claims for itself alone: two that have none of it in common do not conflict. */
+/** What a TrafficPolicy, a PeerAuthentication or a Telemetry claims for itself alone: two that have none of it in common do not conflict. */
 export function claimKeysOf(resource: Resource): readonly string[] {
   return claimsOf(resource).map(({ key }) => key);
 }
@@ -261,12 +264,13 @@ function claimsOf(resource: Resource): Claim[] {
       path: `spec.targetRefs[${index}]`,
       what: `Service ${namespace}/${name}${sectionName === undefined ? "" : ` port ${sectionName}`}`,
     }));
-  if (isKind(PEER_AUTHENTICATION, resource)) {
+  if (isKind(PEER_AUTHENTICATION, resource) || isKind(TELEMETRY, resource)) {
+    const { kind } = resource;
     const labels = resource.spec.selector?.matchLabels;
     if (labels === undefined)
       return [
         {
-          key: `PeerAuthentication ${namespace}`,
+          key: `${kind} ${namespace}`,
           path: "spec",
           what: `namespace ${namespace}`,
         },
@@ -277,7 +281,7 @@ function claimsOf(resource: Resource): Claim[] {
       .join(",");
     return [
       {
-        key: `PeerAuthentication ${namespace} ${selector}`,
+        key: `${kind} ${namespace} ${selector}`,
         path: "spec.selector",
         what: `selector ${selector} in namespace ${namespace}`,
       },

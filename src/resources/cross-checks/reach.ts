@@ -23,6 +23,8 @@ import {
   targetPortOf,
   type ServiceResource,
 } from "../service/schema.ts";
+import { TELEMETRY } from "../telemetry/schema.ts";
+import type { TelemetryResource } from "../telemetry/spec.ts";
 import { WORKLOAD, type WorkloadResource } from "../workload/schema.ts";
 
 export type { Inhabitants } from "./grounds.ts";
@@ -120,13 +122,13 @@ export function reachChecker(reach: Reach): (resource: Resource) => Problem[] {
   return (resource) => {
     const { namespace = "" } = resource.metadata;
     const targetsOf = (
-      policy: SecurityPolicy,
+      policy: SelectingPolicy,
       ports: readonly StatedPort[],
     ): Problem[] =>
       ofTargets(policy, groundsOf(namespace), reach.complete, ports);
     if (isKind(PEER_AUTHENTICATION, resource))
       return targetsOf(resource, portsOfMtls(resource));
-    if (isKind(REQUEST_AUTHENTICATION, resource))
+    if (isKind(REQUEST_AUTHENTICATION, resource) || isKind(TELEMETRY, resource))
       return targetsOf(resource, []);
     if (!isKind(AUTHORIZATION_POLICY, resource)) return [];
     return [
@@ -138,10 +140,11 @@ export function reachChecker(reach: Reach): (resource: Resource) => Problem[] {
 
 type Path = readonly Segment[];
 
-type SecurityPolicy =
+type SelectingPolicy =
   | AuthorizationPolicyResource
   | PeerAuthenticationResource
-  | RequestAuthenticationResource;
+  | RequestAuthenticationResource
+  | TelemetryResource;
 
 interface StatedPort {
   readonly at: Path;
@@ -168,7 +171,7 @@ function portsOfRules({ spec }: AuthorizationPolicyResource): StatedPort[] {
 
 /** The selector, the namespace and the ports. */
 function ofTargets(
-  policy: SecurityPolicy,
+  policy: SelectingPolicy,
   grounds: Grounds,
   complete: boolean,
   ports: readonly StatedPort[],

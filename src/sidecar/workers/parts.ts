@@ -14,10 +14,15 @@ import {
   trustDomainsOf,
   type MeshSettings,
 } from "../../resources/mesh/schema.ts";
+import { UNSAID } from "../../telemetry/request-rules.ts";
 import { formsOf } from "../../telemetry/b3.ts";
 import type { AccessLog } from "../../telemetry/access-log.ts";
 import type { MetricsRegistry } from "../../telemetry/metrics.ts";
-import { makeTracing, type SpanSink } from "../../telemetry/tracing.ts";
+import {
+  makeTracing,
+  type SpanSink,
+  type TracingOptions,
+} from "../../telemetry/tracing.ts";
 import { Buffers } from "../../wire/buffers.ts";
 import { LiveConnections } from "../../wire/tls/live-connections.ts";
 import type { TelemetrySinks } from "../../proxy/exchange/request-record.ts";
@@ -77,6 +82,7 @@ import {
 import { makePools, type Pools } from "../../proxy/upstream/pool/pools.ts";
 import { VirtualAddresses } from "../../proxy/dns/virtual-addresses.ts";
 import type { SidecarSettings } from "../settings.ts";
+import { rulesIn } from "./request-rules.ts";
 
 export interface WorkerOptions {
   /** What a process before this one listened on; absent: there was none. */
@@ -93,7 +99,7 @@ export interface WorkerOptions {
 
 export interface TracingChoice {
   readonly sink: SpanSink;
-  /** In place of the Mesh's percentage. */
+  /** In place of what the Mesh and each Telemetry say. */
   readonly samplingPercentage?: number | undefined;
 }
 
@@ -145,10 +151,11 @@ export function makeBase(options: WorkerOptions): Base {
       clock,
       meters,
       log: accessLog,
+      rules: rulesIn(snapshot, process.env, UNSAID),
       tracing: makeTracing({
         clock,
         sink: options.tracing?.sink ?? ignoreSpan,
-        samplingPercentage: samplingPercentage(options.tracing, snapshot),
+        samplingPercentage: samplingPercentage(options.tracing),
         forms: () => formsOf(tracingOf(snapshot).propagators),
       }),
     },
@@ -366,12 +373,10 @@ function ignoreSpan(): void {
 /** 0 where nobody takes the spans: a parent's decision is still passed on. */
 function samplingPercentage(
   tracing: TracingChoice | undefined,
-  snapshot: { readonly value: Snapshot | undefined },
-): () => number {
+): TracingOptions["samplingPercentage"] {
   if (tracing === undefined) return () => 0;
   const { samplingPercentage: fixed } = tracing;
-  if (fixed !== undefined) return () => fixed;
-  return () => tracingOf(snapshot).randomSamplingPercentage;
+  return (rules) => fixed ?? rules.samplingPercentage;
 }
 
 function tracingOf(snapshot: {

@@ -13,6 +13,7 @@ import {
   LABEL_VALUE,
   PORT,
 } from "../../resources/schema-parts.ts";
+import { VALUE_NAME } from "../../resources/telemetry/schema.ts";
 import { fieldRows, type Schema } from "./kinds/fields.ts";
 import { block, code, codes, sentence, table, type Page } from "./markdown.ts";
 
@@ -37,6 +38,7 @@ const TYPES = [
   HEADER_VALUE,
   LABEL_KEY,
   LABEL_VALUE,
+  VALUE_NAME,
 ];
 
 export function kindPages(): readonly Page[] {

@@ -17,7 +17,7 @@ type Mesh = ReadonlyMap<string, Resource>;
 /** By key, in the order of the texts. */
 type Said = ReadonlyMap<string, readonly string[]>;
 
-const SECURITY = ["AuthorizationPolicy", "PeerAuthentication"];
+const SECURITY = ["AuthorizationPolicy", "PeerAuthentication", "Telemetry"];
 /** Faults of random meshes end on the first of December. */
 const WALLS = [Date.UTC(2026, 10, 1), Date.UTC(2026, 11, 2)];
 

@@ -142,6 +142,18 @@ void t.test("PeerAuthentication too", (t) => {
   t.end();
 });
 
+void t.test("Telemetry too", (t) => {
+  const of = (app: string): Resource => ({
+    apiVersion: "telemetry.istio.io/v1",
+    kind: "Telemetry",
+    metadata: { name: "t", namespace: "shop" },
+    spec: { selector: { matchLabels: { app } } },
+  });
+  t.same(said(of("orders")), []);
+  t.match(said(of("order")), [/spec\.selector: selects nothing/]);
+  t.end();
+});
+
 void t.test("files say nothing of namespaces that they do not hold", (t) => {
   t.same(said(selecting("nowhere/p", { app: "orders" }), false), []);
   t.same(said(from({ namespaces: ["bonk"] }), false), []);

@@ -14,6 +14,7 @@ import {
 import { HTTP_ROUTE } from "../../../src/resources/http-route/schema.ts";
 import type { KindDefinition } from "../../../src/resources/kind.ts";
 import { PEER_AUTHENTICATION } from "../../../src/resources/peer-authentication/schema.ts";
+import { TELEMETRY } from "../../../src/resources/telemetry/schema.ts";
 import { checkReferences } from "../../../src/resources/cross-checks/references.ts";
 import {
   SERVICE,
@@ -257,7 +258,7 @@ void t.test(
 );
 
 void t.test(
-  "trap 13: one PeerAuthentication a namespace and a selector; other kinds add up",
+  "trap 13: one PeerAuthentication or Telemetry a namespace and a selector; other kinds add up",
   (t) => {
     const peer = (
       name: string,
@@ -280,6 +281,15 @@ void t.test(
         peer("c", { x: "1" }),
       ]),
       ["b spec.selector to a"],
+    );
+    const sampling = { tracing: [{ randomSamplingPercentage: 1 }] };
+    t.strictSame(
+      losses([
+        make(TELEMETRY, sampling, { name: "b" }),
+        make(TELEMETRY, sampling, { name: "a" }),
+        peer("c"),
+      ]),
+      ["b spec to a"],
     );
     t.strictSame(
       losses([

@@ -146,7 +146,9 @@ export function resource(
           kind === "PeerAuthentication" ||
           kind === "RequestAuthentication"
         ? "security.istio.io/v1"
-        : "mesh.wherry.dev/v1alpha1";
+        : kind === "Telemetry"
+          ? "telemetry.istio.io/v1"
+          : "mesh.wherry.dev/v1alpha1";
   return {
     apiVersion: group,
     kind,

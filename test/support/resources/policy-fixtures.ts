@@ -5,6 +5,7 @@ import type { GRPCRouteSpec } from "../../../src/resources/grpc-route/spec.ts";
 import type { HTTPRouteSpec } from "../../../src/resources/http-route/spec.ts";
 import type { MeshSpec } from "../../../src/resources/mesh/schema.ts";
 import type { PeerAuthenticationSpec } from "../../../src/resources/peer-authentication/schema.ts";
+import type { TelemetrySpec } from "../../../src/resources/telemetry/spec.ts";
 import type { ServiceSpec } from "../../../src/resources/service/schema.ts";
 import type { TrafficPolicySpec } from "../../../src/resources/traffic-policy/settings.ts";
 import type { WorkloadSpec } from "../../../src/resources/workload/schema.ts";
@@ -131,6 +132,19 @@ export function peerAuthentication(
   return {
     apiVersion: "security.istio.io/v1",
     kind: "PeerAuthentication",
+    metadata: metadata(name, more),
+    spec,
+  };
+}
+
+export function telemetry(
+  name: string,
+  spec: TelemetrySpec,
+  more?: More,
+): Resource<TelemetrySpec> {
+  return {
+    apiVersion: "telemetry.istio.io/v1",
+    kind: "Telemetry",
     metadata: metadata(name, more),
     spec,
   };

@@ -196,6 +196,11 @@ function targeted(draw: Draw): Resource {
 }
 
 function security(draw: Draw): Resource {
+  if (draw() < 0.2)
+    return resource("telemetry.istio.io/v1", "Telemetry", draw, NAMES, {
+      ...(draw() < 0.6 ? { selector: { matchLabels: selector(draw) } } : {}),
+      tracing: [{ randomSamplingPercentage: 50 }],
+    });
   const kind = draw() < 0.5 ? "AuthorizationPolicy" : "PeerAuthentication";
   const port = pick(draw, ["8080", "9"]);
   const isTargeted = kind === "AuthorizationPolicy" && draw() < 0.4;

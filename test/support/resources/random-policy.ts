@@ -93,6 +93,7 @@ export function randomPolicies(
         )
       : []),
     ...(chance(0.3) ? numbered(1, () => revocation(draw)) : []),
+    ...(chance(0.3) ? numbered(1, () => telemetry(draw)) : []),
   ];
 }
 
@@ -324,6 +325,22 @@ function peerAuthentication(draw: Draw): Resource {
   return resource("PeerAuthentication", "mtls", {
     ...(chance(0.6) ? { selector: { matchLabels: { app: "orders" } } } : {}),
     mtls: { mode: pick(["STRICT", "PERMISSIVE", "UNSET"]) },
+  });
+}
+
+/** What is recorded changes no answer. */
+function telemetry(draw: Draw): Resource {
+  const { chance, pick } = dice(draw);
+  return resource("Telemetry", "recorded", {
+    ...(chance(0.5) ? { selector: { matchLabels: { app: "orders" } } } : {}),
+    tracing: [
+      {
+        randomSamplingPercentage: pick([0, 50, 100]),
+        disableSpanReporting: chance(0.3),
+        customTags: { seen: { header: { name: pick(HEADERS) } } },
+      },
+    ],
+    accessLogging: [{ filter: { expression: "response.code >= 400" } }],
   });
 }
 

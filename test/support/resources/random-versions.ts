@@ -83,6 +83,7 @@ function placed(draw: Draw, drawn: Resource): Resource {
     "AuthorizationPolicy",
     "PeerAuthentication",
     "RequestAuthentication",
+    "Telemetry",
   ].includes(drawn.kind)
     ? pick([...NAMESPACES, "wherry-system"])
     : pick(NAMESPACES);

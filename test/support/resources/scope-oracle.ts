@@ -18,6 +18,7 @@ import {
   SERVICE,
   type ServiceResource,
 } from "../../../src/resources/service/schema.ts";
+import { TELEMETRY } from "../../../src/resources/telemetry/schema.ts";
 import { TRAFFIC_POLICY } from "../../../src/resources/traffic-policy/schema.ts";
 import { WORKLOAD } from "../../../src/resources/workload/schema.ts";
 
@@ -129,7 +130,8 @@ function isInScope(
     );
   if (
     isKind(AUTHORIZATION_POLICY, resource) ||
-    isKind(PEER_AUTHENTICATION, resource)
+    isKind(PEER_AUTHENTICATION, resource) ||
+    isKind(TELEMETRY, resource)
   )
     return actsOn(self, namespace, resource.spec.selector);
   return false;

@@ -12,6 +12,7 @@ import {
   type ServiceResource,
 } from "../../../resources/service/schema.ts";
 import { REVOCATION } from "../../../resources/revocation/schema.ts";
+import { TELEMETRY } from "../../../resources/telemetry/schema.ts";
 import { TRAFFIC_POLICY } from "../../../resources/traffic-policy/schema.ts";
 import { WORKLOAD } from "../../../resources/workload/schema.ts";
 import type { Item } from "./item.ts";
@@ -78,7 +79,8 @@ export class Impact {
     else if (
       isKind(AUTHORIZATION_POLICY, resource) ||
       isKind(PEER_AUTHENTICATION, resource) ||
-      isKind(REQUEST_AUTHENTICATION, resource)
+      isKind(REQUEST_AUTHENTICATION, resource) ||
+      isKind(TELEMETRY, resource)
     )
       if (namespace === ROOT_NAMESPACE) this.all = true;
       else {

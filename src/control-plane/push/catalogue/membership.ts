@@ -19,6 +19,8 @@ import {
   type ServiceResource,
 } from "../../../resources/service/schema.ts";
 import { REVOCATION } from "../../../resources/revocation/schema.ts";
+import { TELEMETRY } from "../../../resources/telemetry/schema.ts";
+import type { TelemetryResource } from "../../../resources/telemetry/spec.ts";
 import { TRAFFIC_POLICY } from "../../../resources/traffic-policy/schema.ts";
 import { WORKLOAD } from "../../../resources/workload/schema.ts";
 import type { Item } from "./item.ts";
@@ -75,7 +77,7 @@ export function isInScope(
     return namespace === self.namespace || besideVisible();
   if (isKind(FAULT_INJECTION, resource))
     return isFaultCaller(resource.spec, self) && besideVisible();
-  if (isSecurity(resource)) return actsOn(self, resource, index);
+  if (actsAtWorkloads(resource)) return actsOn(self, resource, index);
   return false;
 }
 
@@ -122,27 +124,30 @@ export function isNeeded(
       isFaultCaller(resource.spec, self) &&
       servicesBeside(resource).some(called)
     );
-  if (isSecurity(resource)) return needs.self && actsOn(self, resource, index);
+  if (actsAtWorkloads(resource))
+    return needs.self && actsOn(self, resource, index);
   return false;
 }
 
-type SecurityPolicy =
+type WorkloadPolicy =
   | AuthorizationPolicyResource
   | PeerAuthenticationResource
-  | RequestAuthenticationResource;
+  | RequestAuthenticationResource
+  | TelemetryResource;
 
-function isSecurity(resource: Resource): resource is SecurityPolicy {
+function actsAtWorkloads(resource: Resource): resource is WorkloadPolicy {
   return (
     isKind(AUTHORIZATION_POLICY, resource) ||
     isKind(PEER_AUTHENTICATION, resource) ||
-    isKind(REQUEST_AUTHENTICATION, resource)
+    isKind(REQUEST_AUTHENTICATION, resource) ||
+    isKind(TELEMETRY, resource)
   );
 }
 
 /** The sidecar itself finds out to which of its ports the Services lead. */
 function actsOn(
   { namespace, labels }: ScopeOf,
-  policy: SecurityPolicy,
+  policy: WorkloadPolicy,
   index: MeshIndex,
 ): boolean {
   const services = new Set(

@@ -20,6 +20,7 @@ import {
   SERVICE,
   type ServiceResource,
 } from "../../../resources/service/schema.ts";
+import { TELEMETRY } from "../../../resources/telemetry/schema.ts";
 import { WORKLOAD } from "../../../resources/workload/schema.ts";
 import type { Item } from "./item.ts";
 import {
@@ -72,11 +73,12 @@ export class MeshIndex {
   readonly ofKind: Keyed = new Keyed(({ kind }) => [kind]);
   /** Routes, policies and FaultInjections of every namespace, by the Services that they name. */
   readonly beside: Keyed = new Keyed(servicesNamed);
-  /** AuthorizationPolicies, PeerAuthentications and RequestAuthentications by namespace. */
+  /** AuthorizationPolicies, PeerAuthentications, RequestAuthentications and Telemetries by namespace. */
   readonly security: Keyed = new Keyed((resource) =>
     isKind(AUTHORIZATION_POLICY, resource) ||
     isKind(PEER_AUTHENTICATION, resource) ||
-    isKind(REQUEST_AUTHENTICATION, resource)
+    isKind(REQUEST_AUTHENTICATION, resource) ||
+    isKind(TELEMETRY, resource)
       ? [namespaceOf(resource)]
       : [],
   );

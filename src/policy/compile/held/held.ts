@@ -14,6 +14,7 @@ import type { PeerAuthenticationResource } from "../../../resources/peer-authent
 import type { RequestAuthenticationResource } from "../../../resources/request-authentication/spec.ts";
 import type { RevocationResource } from "../../../resources/revocation/schema.ts";
 import type { ServiceResource } from "../../../resources/service/schema.ts";
+import type { TelemetryResource } from "../../../resources/telemetry/spec.ts";
 import type { TrafficPolicyResource } from "../../../resources/traffic-policy/settings.ts";
 import type { WorkloadResource } from "../../../resources/workload/schema.ts";
 
@@ -35,6 +36,7 @@ export type HeldTrafficPolicy = Held<TrafficPolicyResource>;
 export type HeldFault = Held<FaultInjectionResource>;
 export type HeldPeerAuthentication = Held<PeerAuthenticationResource>;
 export type HeldRequestAuthentication = Held<RequestAuthenticationResource>;
+export type HeldTelemetry = Held<TelemetryResource>;
 export type HeldRevocation = Held<RevocationResource>;
 export type HeldAuthorizationPolicy = Held<AuthorizationPolicyResource>;
 

@@ -20,6 +20,7 @@ import { PEER_AUTHENTICATION } from "../../../resources/peer-authentication/sche
 import { REQUEST_AUTHENTICATION } from "../../../resources/request-authentication/schema.ts";
 import { REVOCATION } from "../../../resources/revocation/schema.ts";
 import { SERVICE } from "../../../resources/service/schema.ts";
+import { TELEMETRY } from "../../../resources/telemetry/schema.ts";
 import { TRAFFIC_POLICY } from "../../../resources/traffic-policy/schema.ts";
 import { WORKLOAD } from "../../../resources/workload/schema.ts";
 import {
@@ -35,6 +36,7 @@ import {
   type HeldRevocation,
   type HeldRoute,
   type HeldService,
+  type HeldTelemetry,
   type HeldTrafficPolicy,
   type HeldWorkload,
 } from "./held.ts";
@@ -63,6 +65,7 @@ export interface Indexes {
   readonly peerAuthentications: PersistentGroups<HeldPeerAuthentication>;
   readonly requestAuthentications: PersistentGroups<HeldRequestAuthentication>;
   readonly authorizationPolicies: PersistentGroups<HeldAuthorizationPolicy>;
+  readonly telemetries: PersistentGroups<HeldTelemetry>;
   readonly revocations: PersistentGroups<HeldRevocation>;
   /** By namespace and label, in no order. */
   readonly labelled: PersistentGroups<HeldWorkload>;
@@ -86,6 +89,7 @@ export const NO_INDEXES: Indexes = {
     byAge,
   ),
   authorizationPolicies: new PersistentGroups<HeldAuthorizationPolicy>(byAge),
+  telemetries: new PersistentGroups<HeldTelemetry>(byAge),
   revocations: new PersistentGroups<HeldRevocation>(byAge),
   labelled: new PersistentGroups(),
   selectors: new PersistentGroups(),
@@ -107,6 +111,7 @@ export class IndexEdit {
   readonly peerAuthentications: GroupsEdit<HeldPeerAuthentication>;
   readonly requestAuthentications: GroupsEdit<HeldRequestAuthentication>;
   readonly authorizationPolicies: GroupsEdit<HeldAuthorizationPolicy>;
+  readonly telemetries: GroupsEdit<HeldTelemetry>;
   readonly revocations: GroupsEdit<HeldRevocation>;
   /** "NAMESPACE/NAME" of the Services, there or not, to which a change may matter. */
   readonly concerned: Set<string> = new Set();
@@ -127,6 +132,7 @@ export class IndexEdit {
     this.peerAuthentications = before.peerAuthentications.edit();
     this.requestAuthentications = before.requestAuthentications.edit();
     this.authorizationPolicies = before.authorizationPolicies.edit();
+    this.telemetries = before.telemetries.edit();
     this.revocations = before.revocations.edit();
     this.#labelled = before.labelled.edit();
     this.#selectors = before.selectors.edit();
@@ -175,6 +181,7 @@ export class IndexEdit {
       this.peerAuthentications,
       this.requestAuthentications,
       this.authorizationPolicies,
+      this.telemetries,
       this.revocations,
       this.#labelled,
       this.#selectors,
@@ -193,6 +200,7 @@ export class IndexEdit {
       peerAuthentications: this.peerAuthentications.done(),
       requestAuthentications: this.requestAuthentications.done(),
       authorizationPolicies: this.authorizationPolicies.done(),
+      telemetries: this.telemetries.done(),
       revocations: this.revocations.done(),
       labelled: this.#labelled.done(),
       selectors: this.#selectors.done(),
@@ -224,6 +232,7 @@ export class IndexEdit {
     this.#swap(change, this.peerAuthentications, isPeerAuthentication);
     this.#swap(change, this.requestAuthentications, isRequestAuthentication);
     this.#swap(change, this.authorizationPolicies, isAuthorizationPolicy);
+    this.#swap(change, this.telemetries, isTelemetry);
     this.#swap(change, this.revocations, isRevocation);
   }
 
@@ -341,6 +350,7 @@ const isTrafficPolicy = heldOf(TRAFFIC_POLICY);
 const isFault = heldOf(FAULT_INJECTION);
 const isRequestAuthentication = heldOf(REQUEST_AUTHENTICATION);
 const isPeerAuthentication = heldOf(PEER_AUTHENTICATION);
+const isTelemetry = heldOf(TELEMETRY);
 const isAuthorizationPolicy = heldOf(AUTHORIZATION_POLICY);
 
 export function isRevocation(held: Held | undefined): held is HeldRevocation {

@@ -18,6 +18,7 @@ import { PEER_AUTHENTICATION } from "../../../resources/peer-authentication/sche
 import { REQUEST_AUTHENTICATION } from "../../../resources/request-authentication/schema.ts";
 import { REVOCATION } from "../../../resources/revocation/schema.ts";
 import { SERVICE } from "../../../resources/service/schema.ts";
+import { TELEMETRY } from "../../../resources/telemetry/schema.ts";
 import { TRAFFIC_POLICY } from "../../../resources/traffic-policy/schema.ts";
 import { validate } from "../../../resources/validate.ts";
 import { WORKLOAD } from "../../../resources/workload/schema.ts";
@@ -74,6 +75,7 @@ const KINDS = [
   AUTHORIZATION_POLICY,
   PEER_AUTHENTICATION,
   REQUEST_AUTHENTICATION,
+  TELEMETRY,
   REVOCATION,
 ] as const;
 

@@ -31,7 +31,7 @@ function policy(
   targets?: readonly string[],
 ): Resource {
   return {
-    apiVersion: "security.istio.io/v1",
+    apiVersion: `${kind === "Telemetry" ? "telemetry" : "security"}.istio.io/v1`,
     kind,
     metadata: { name: "p", namespace },
     spec: {
@@ -267,6 +267,18 @@ const TABLE: readonly (readonly [
     "an AuthorizationPolicy of the root namespace for a Service of that name here",
     policy("AuthorizationPolicy", "wherry-system", undefined, ["front"]),
     [service("front", { selector: { tier: "front" } })],
+    false,
+  ],
+  [
+    "a Telemetry that selects it",
+    policy("Telemetry", "shop", { app: "web" }),
+    [],
+    true,
+  ],
+  [
+    "a Telemetry that selects another",
+    policy("Telemetry", "shop", { app: "orders" }),
+    [],
     false,
   ],
   [
