@@ -123,6 +123,7 @@ async function bytes(pair: Pair): Promise<void> {
   const socket = connectTcp(published(pair), "127.0.0.1");
   socket.on("error", () => undefined);
   socket.resume();
-  socket.write("not a handshake");
+  // A first byte that neither TLS nor HTTP begins with: nothing more is waited for.
+  socket.write("\0not a handshake");
   await new Promise((resolve) => socket.once("close", resolve));
 }
