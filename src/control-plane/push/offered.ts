@@ -11,9 +11,10 @@ import { ScopedSet, type Held } from "./catalogue/scoped-set.ts";
 
 export class Offered {
   readonly #sayings: Sayings;
-  readonly #guarded: GuardedServices;
+  #guarded: GuardedServices;
   #wanted = ScopedSet.EMPTY;
   #set = ScopedSet.EMPTY;
+  #age: object | undefined;
   /** By slot. */
   readonly #withheld = new Map<
     number,
@@ -28,6 +29,7 @@ export class Offered {
   /** `held`: what the sidecar has, by which it may go on with an older version. */
   of(wanted: ScopedSet, held: Held): ScopedSet {
     if (this.#sayings.isWhole) return wanted;
+    this.#startAnew();
     SlotMap.compare(this.#wanted.entries, wanted.entries, (before, after) => {
       this.#guarded.note(before, after);
       const slot = before?.slot ?? after?.slot ?? 0;
@@ -44,6 +46,17 @@ export class Offered {
     const offered = entry && this.#offer(entry, held);
     this.#set =
       offered === undefined ? this.#set.without(slot) : this.#set.with(offered);
+  }
+
+  /** All that was offered, where it means something else now. */
+  #startAnew(): void {
+    const { age } = this.#sayings;
+    if (age === this.#age) return;
+    this.#age = age;
+    this.close();
+    this.#guarded = new GuardedServices(this.#sayings);
+    this.#wanted = ScopedSet.EMPTY;
+    this.#set = ScopedSet.EMPTY;
   }
 
   get withheld(): UnreadReport | undefined {

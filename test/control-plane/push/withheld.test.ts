@@ -256,6 +256,62 @@ void t.test(
   },
 );
 
+void t.test(
+  "to a sidecar that compares principals as they are written, every name of the trust domain is spelled out",
+  async (t) => {
+    const plane = await startWithOrders(t);
+    const name = "AuthorizationPolicy/shop/orders";
+    const principals = ["old.example/ns/shop/sa/web"];
+    const version = await write(
+      plane,
+      deny({ action: "DENY", rules: [{ from: [{ source: { principals } }] }] }),
+    );
+    const older = await open(plane, "2");
+    await older.push();
+    t.match(received(older.received, name), {
+      metadata: { resourceVersion: version },
+    });
+    const heard = (): readonly unknown[] => {
+      const { spec } = received(older.received, name) as Resource<{
+        rules: { from: { source: { principals: unknown[] } }[] }[];
+      }>;
+      return spec.rules[0]?.from[0]?.source.principals ?? [];
+    };
+    for (const [aliases, meant] of [
+      [
+        ["old.example"],
+        ["cluster.local/ns/shop/sa/web", "old.example/ns/shop/sa/web"],
+      ],
+      [[], principals],
+    ] as const) {
+      await write(plane, mesh(aliases));
+      const { names } = await older.push();
+      t.ok(names.includes(name), "it hears of it with the Mesh");
+      t.strictSame(heard(), meant);
+      t.same(await withheld(plane), {}, "nothing is withheld");
+      await until(
+        async () => (await plane.push.status())[0]?.pending === false,
+      );
+      t.match(
+        plane.push.inForce(
+          { kind: "AuthorizationPolicy", namespace: "shop", name: "orders" },
+          version,
+        ),
+        { have: 1, of: 1 },
+      );
+    }
+  },
+);
+
+function mesh(trustDomainAliases: readonly string[]): Resource {
+  return {
+    apiVersion: "mesh.wherry.dev/v1alpha1",
+    kind: "Mesh",
+    metadata: { name: "default" },
+    spec: { authorization: { defaultAction: "ALLOW" }, trustDomainAliases },
+  };
+}
+
 const HELD = new Map([
   ["Mesh//default", "1"],
   ["Service/shop/orders", "2"],

@@ -5,6 +5,7 @@ import { compileAuthorization } from "../../../src/policy/authorization/authoriz
 import {
   domainsMeant,
   principalsMeant,
+  spelledOut,
 } from "../../../src/policy/authorization/aliases.ts";
 import type { AuthorizationRule } from "../../../src/resources/authorization-policy/spec.ts";
 import {
@@ -135,3 +136,54 @@ for (const [rule, caller, aliased, plain] of RULES)
       }
     t.end();
   });
+
+const OLD = "old-td/ns/a/sa/b";
+const ALL = DOMAINS.map((domain) => `${domain}/ns/a/sa/b`);
+
+/** A rule, and how it is said to who compares names as they are written; undefined: as it is. */
+const SPELLED: readonly (readonly [
+  AuthorizationRule,
+  AuthorizationRule | undefined,
+])[] = [
+  [
+    { from: [{ source: { principals: [OLD] } }] },
+    { from: [{ source: { principals: ALL } }] },
+  ],
+  [
+    { from: [{ source: { notPrincipals: [OLD, "x/ns/a/sa/b"] } }] },
+    { from: [{ source: { notPrincipals: [...ALL, "x/ns/a/sa/b"] } }] },
+  ],
+  [
+    { from: [{ source: { trustDomains: ["td1"], notTrustDomains: ["td2"] } }] },
+    { from: [{ source: { trustDomains: DOMAINS, notTrustDomains: DOMAINS } }] },
+  ],
+  [
+    { when: [{ key: "source.principal", values: [OLD], notValues: ["x"] }] },
+    { when: [{ key: "source.principal", values: ALL, notValues: ["x"] }] },
+  ],
+  [{ when: [{ key: "source.namespace", values: ["td1"] }] }, undefined],
+  [
+    {
+      from: [{ source: { namespaces: ["td1"], principals: ["*"] } }],
+      to: [{ operation: { hosts: ["td1"] } }],
+    },
+    undefined,
+  ],
+  [{}, undefined],
+];
+
+void t.test(
+  "names of trust domains are spelled out, and nothing else is",
+  (t) => {
+    for (const [rule, said] of SPELLED) {
+      const spec = { action: "DENY" as const, rules: [{}, rule] };
+      const spelled = spelledOut(spec, DOMAINS);
+      if (said === undefined) t.equal(spelled, spec, "the very same");
+      else t.strictSame(spelled, { action: "DENY", rules: [{}, said] });
+      t.equal(spelledOut(spelled, DOMAINS), spelled, "nothing is left to say");
+    }
+    const bare = { action: "ALLOW" as const };
+    t.equal(spelledOut(bare, DOMAINS), bare);
+    t.end();
+  },
+);

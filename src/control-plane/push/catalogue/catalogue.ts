@@ -47,7 +47,12 @@ export class Catalogue {
     let sayings = this.#sayings.get(schema);
     if (sayings === undefined) {
       const onEncode = (): number => (this.#encoded += 1);
-      sayings = new Sayings(schema, this.#fieldsSince, onEncode);
+      sayings = new Sayings(
+        schema,
+        this.#fieldsSince,
+        onEncode,
+        () => this.#index.trustDomains,
+      );
       this.#sayings.set(schema, sayings);
     }
     return sayings;

@@ -1,10 +1,14 @@
 /** What a sidecar of an older push schema can be told of a resource: all of it, the rest without what it does not know, or nothing of it. */
+import { createHash } from "node:crypto";
+import { spelledOut } from "../../../policy/authorization/aliases.ts";
+import { DOMAINS_MEANT_SINCE } from "../../../push/names.ts";
 import {
   usedOf,
   withoutFields,
   type FieldSince,
 } from "../../../push/fields-since.ts";
 import { closedForm, keepsOlder } from "../../../push/stand-in.ts";
+import { AUTHORIZATION_POLICY } from "../../../resources/authorization-policy/schema.ts";
 import type { Resource } from "../../../resources/envelope.ts";
 import { isKind } from "../../../resources/kind.ts";
 import { TRAFFIC_POLICY } from "../../../resources/traffic-policy/schema.ts";
@@ -31,15 +35,20 @@ export class Sayings {
   readonly #schema: number;
   readonly #kinds: ReadonlySet<string>;
   readonly #onEncode: () => void;
-  readonly #made = new WeakMap<Entry, Saying>();
+  readonly #trustDomains: () => readonly string[];
+  /** Of `#made`. */
+  #domains: readonly string[] = [];
+  #made = new WeakMap<Entry, Saying>();
   readonly #closed = new WeakMap<Entry, Withheld>();
 
-  /** `onEncode`: as in `resourceEntry`. */
+  /** `onEncode`: as in `resourceEntry`; `trustDomains`: those of the mesh, as they are now. */
   constructor(
     schema: number,
     table: readonly FieldSince[],
     onEncode: () => void,
+    trustDomains: () => readonly string[],
   ) {
+    this.#trustDomains = trustDomains;
     this.#schema = schema;
     this.#newer = table.filter(({ since }) => since > schema);
     this.#kinds = new Set(this.#newer.map(({ kind }) => kind));
@@ -49,6 +58,16 @@ export class Sayings {
   /** Every resource can be said whole. */
   get isWhole(): boolean {
     return this.#newer.length === 0;
+  }
+
+  /** Another one than before: what was said of one resource means something else now that another has changed. */
+  get age(): object {
+    const now = this.#trustDomains();
+    if (now.join() !== this.#domains.join()) {
+      this.#domains = now;
+      this.#made = new WeakMap();
+    }
+    return this.#made;
   }
 
   of(entry: Entry): Saying {
@@ -63,15 +82,21 @@ export class Sayings {
     return saying;
   }
 
-  #make(entry: Entry, resource: Resource): Saying {
+  #make(entry: Entry, given: Resource): Saying {
+    const resource = this.#meant(given);
     const used = usedOf(resource, this.#newer);
-    if (used.length === 0) return { kind: "said", entry };
+    if (used.length === 0 && resource === given) return { kind: "said", entry };
     const rest = withoutFields(resource, used);
     const lost = used.filter(({ without }) => without === "withheld");
     if (lost.length === 0)
       return {
         kind: "said",
-        entry: this.#entry(entry, rest, `${this.#schema}`, entry),
+        entry: this.#entry(
+          entry,
+          rest,
+          `${this.#schema}${resource === given ? "" : this.#domainsMark}`,
+          entry,
+        ),
       };
     const fields = lost.map(({ path, key = "*" }) => path.replace("*", key));
     // What changes no verdict has nothing in its place, whatever the rest of it would do.
@@ -102,6 +127,23 @@ export class Sayings {
       this.#closed.set(entry, saying);
     }
     return saying;
+  }
+
+  /** A DENY by "cluster.local/…" or by an alias would match nobody at a sidecar that compares what is written. */
+  #meant(resource: Resource): Resource {
+    if (
+      this.#schema >= DOMAINS_MEANT_SINCE ||
+      !isKind(AUTHORIZATION_POLICY, resource)
+    )
+      return resource;
+    const spec = spelledOut(resource.spec, this.#domains);
+    return spec === resource.spec ? resource : { ...resource, spec };
+  }
+
+  /** The same for the same domains, whichever process of the control plane makes it. */
+  get #domainsMark(): string {
+    const hash = createHash("sha256").update(this.#domains.join());
+    return `-${hash.digest("base64url").slice(0, 12)}`;
   }
 
   /** Its version is its own: a sidecar that comes back with newer software and holds it gets the whole. */
