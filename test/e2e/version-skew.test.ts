@@ -47,7 +47,7 @@ async function put(
   kind: string,
   name: string,
   spec: Spec,
-  labels: Readonly<Record<string, string>> = {},
+  more: Readonly<Record<string, unknown>> = {},
 ): Promise<void> {
   const definition = kindNamed(kind);
   if (definition === undefined) throw new Error(kind);
@@ -59,7 +59,7 @@ async function put(
     {
       apiVersion,
       kind,
-      metadata: { name, labels, ...(namespaced ? { namespace: "shop" } : {}) },
+      metadata: { name, ...more, ...(namespaced ? { namespace: "shop" } : {}) },
       spec,
     },
   );
@@ -92,7 +92,7 @@ async function instance(
       address: "127.0.0.1",
       ports: { http: await application(t, name) },
     },
-    { app: "orders" },
+    { labels: { app: "orders" } },
   );
 }
 
@@ -319,6 +319,127 @@ void t.test(
       await shop.printed(),
       /^ {2}Service shop\/ledger: spec\.overmorrow; the rest of it is in force$/m,
     );
+  },
+);
+
+/** The caller, by a name of its trust domain that only an alias makes one. */
+const OLD_NAME = "old.example/ns/shop/sa/web";
+const DRY_RUN = { annotations: { "istio.io/dry-run": "true" } };
+const DENY_ALL: Spec = {
+  selector: { matchLabels: { app: "orders" } },
+  action: "DENY",
+  rules: [{}],
+};
+
+/** What is new since the recorded version, of kinds and values: what `wherry status` says of each. */
+const NEW: readonly (readonly [
+  kind: string,
+  name: string,
+  spec: Spec,
+  said: string,
+  metadata?: Readonly<Record<string, unknown>>,
+])[] = [
+  [
+    "AuthorizationPolicy",
+    "audit",
+    { ...DENY_ALL, action: "AUDIT" },
+    "spec.action nothing",
+  ],
+  [
+    "AuthorizationPolicy",
+    "trial",
+    DENY_ALL,
+    "metadata.annotations.istio.io/dry-run nothing",
+    DRY_RUN,
+  ],
+  [
+    "AuthorizationPolicy",
+    "ask",
+    {
+      selector: { matchLabels: { app: "web" } },
+      action: "CUSTOM",
+      provider: { name: "opa" },
+      rules: [{}],
+    },
+    "spec.action,spec.provider closed",
+  ],
+  [
+    "RequestAuthentication",
+    "tokens",
+    {
+      selector: { matchLabels: { app: "orders" } },
+      jwtRules: [{ issuer: "https://idp.example", jwks: '{"keys":[]}' }],
+    },
+    " nothing",
+  ],
+  ["Revocation", "gone", { instance: "shop/gone-1" }, " nothing"],
+];
+
+void t.test(
+  "a recorded sidecar at both ends, with each new kind and value in use",
+  async (t) => {
+    const shop = await startShop(t);
+    const { plane } = shop;
+    const mesh: Spec = {
+      authorization: {
+        defaultAction: "ALLOW",
+        providers: [{ name: "opa", grpc: { address: "127.0.0.1:1" } }],
+      },
+      trustDomainAliases: ["old.example"],
+    };
+    await put(plane, "Mesh", "default", mesh);
+    for (const app of ["orders", "ledger"])
+      await put(plane, "Service", app, { ...ORDERS, selector: { app } });
+    await put(plane, "AuthorizationPolicy", "orders", ALLOW);
+    const first = await shop.start("orders-1", RECORDED.main);
+    await shop.start("ledger-1", RECORDED.main);
+    const web = await shop.start("web-1", RECORDED.main);
+    await servedBy("at first", web, "orders-1");
+    await servedBy("at first", web, "ledger-1", "ledger.shop");
+
+    for (const [kind, name, spec, , metadata] of NEW)
+      await put(plane, kind, name, spec, metadata);
+    await put(plane, "AuthorizationPolicy", "ledger", {
+      selector: { matchLabels: { app: "ledger" } },
+      action: "DENY",
+      rules: [{ from: [{ source: { principals: [OLD_NAME] } }] }],
+    });
+    await eventually(
+      "a DENY by another name of the trust domain is in force",
+      PATIENCE,
+      () => get(web, "ledger.shop"),
+      ({ status }) => status === 403,
+    );
+    await servedBy("policies that change no verdict", web, "orders-1");
+    const said = await eventually(
+      "what is withheld",
+      PATIENCE,
+      async () => {
+        const all: Record<string, string> = {};
+        for (const name of ["web-1", "orders-1", "ledger-1"]) {
+          const status = await shop.status(name);
+          t.equal(status?.refused, undefined, `${name} refuses nothing`);
+          const withheld = status?.withheld?.resources ?? [];
+          for (const { resource, fields, instead } of withheld)
+            all[resource] = `${fields.join()} ${instead}`;
+        }
+        return all;
+      },
+      (all) => Object.keys(all).length === NEW.length,
+    );
+    t.strictSame(
+      said,
+      Object.fromEntries(
+        NEW.map(([kind, name, , what]) => [
+          kind === "Revocation" ? `${kind} ${name}` : `${kind} shop/${name}`,
+          what,
+        ]),
+      ),
+    );
+    t.match(await shop.printed(), /^ {2}Revocation gone: .*$/m);
+    await instance(t, plane, "orders-2");
+    first.process.signal("SIGINT");
+    await servedBy("an endpoint that came later", web, "orders-2");
   },
 );
 

@@ -257,6 +257,26 @@ void t.test(
 );
 
 void t.test(
+  "a kind that a sidecar does not know is not sent in any form, for it would refuse all that comes along",
+  async (t) => {
+    const plane = await startWithOrders(t);
+    await write(plane, {
+      apiVersion: "security.istio.io/v1",
+      kind: "RequestAuthentication",
+      metadata: { name: "tokens", namespace: "shop" },
+      spec: { jwtRules: [{ issuer: "a", jwks: '{"keys":[]}' }] },
+    });
+    const older = await open(plane, "2");
+    const { names } = await older.push();
+    t.ok(names.length > 0);
+    t.notOk(names.includes("RequestAuthentication/shop/tokens"));
+    t.strictSame(await withheld(plane), {
+      "RequestAuthentication shop/tokens": ["", "nothing"],
+    });
+  },
+);
+
+void t.test(
   "to a sidecar that compares principals as they are written, every name of the trust domain is spelled out",
   async (t) => {
     const plane = await startWithOrders(t);

@@ -99,11 +99,10 @@ export class Sayings {
         ),
       };
     const fields = lost.map(({ path, key = "*" }) => path.replace("*", key));
-    // What changes no verdict has nothing in its place, whatever the rest of it would do.
+    // What changes no verdict has nothing in its place, whatever the rest of it would do. Nor has a kind that is not known: with it the sidecar would refuse the whole revision.
+    const hasClosed = keepsOlder(resource) || isKind(TRAFFIC_POLICY, resource);
     const closed =
-      keepsOlder(resource) || isKind(TRAFFIC_POLICY, resource)
-        ? closedForm(rest, fields)
-        : undefined;
+      hasClosed && !fields.includes("") ? closedForm(rest, fields) : undefined;
     return {
       kind: "withheld",
       fields,
