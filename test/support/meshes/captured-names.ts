@@ -39,6 +39,8 @@ export async function callByName(
   t: Test,
   mesh: CapturedMesh,
   grpc: number,
+  /** In the paths, so that the log of one time is not taken for another's. */
+  mark = "",
 ): Promise<void> {
   if (NAME_SERVERS.length === 0) {
     t.pass(SKIPPED, { skip: SKIPPED });
@@ -56,16 +58,16 @@ export async function callByName(
   };
   const seen = await watchWire(network, callee, async () => {
     for (const [index, name] of NAMES.entries()) {
-      const path = `/by-name-${index}`;
+      const path = `/by-name-${mark}${index}`;
       // Spans of either host have the path; nothing else has the body.
       const body = ["-d", "body-of-http"];
       const answer = await curl(caller, `http://${name}${path}`, body);
       t.match(answer, { status: 200, by: "callee" }, `${name}: ${answer.text}`);
       t.equal(await destinationOf(path), "callee.shop:80", name);
     }
-    const version = await curl(caller, "http://callee-v2.shop/by-version");
+    const version = await curl(caller, `http://callee-v2.shop/${mark}v2`);
     t.match(version, { status: 200, by: "callee" });
-    t.equal(await destinationOf("/by-version"), "callee-v2.shop:80");
+    t.equal(await destinationOf(`/${mark}v2`), "callee-v2.shop:80");
     const bytes = await talk(
       ...([
         caller,
