@@ -31,7 +31,7 @@ export const PACKED_SINCE = 3;
 /** The first schema that takes roots over the stream. An older sidecar gets them with its next certificate. */
 export const TRUST_SINCE = 5;
 
-/** The first schema whose sidecars know the mesh's trust domain by its aliases, and by "cluster.local". Older ones are told each name of it. */
+/** The first schema whose sidecars know the mesh's trust domain by its aliases, and by "cluster.local". Older ones get each name of it. */
 export const DOMAINS_MEANT_SINCE = 5;
 
 /** The name of the one resource of type SignedTrust. */

@@ -50,13 +50,11 @@ export class Offered {
 
   /** All that was offered, where it means something else now. */
   #startAnew(): void {
-    const { age } = this.#sayings;
-    if (age === this.#age) return;
-    this.#age = age;
+    if (this.#sayings.age === this.#age) return;
+    this.#age = this.#sayings.age;
     this.close();
     this.#guarded = new GuardedServices(this.#sayings);
-    this.#wanted = ScopedSet.EMPTY;
-    this.#set = ScopedSet.EMPTY;
+    this.#wanted = this.#set = ScopedSet.EMPTY;
   }
 
   get withheld(): UnreadReport | undefined {

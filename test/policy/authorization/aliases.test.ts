@@ -5,8 +5,8 @@ import { compileAuthorization } from "../../../src/policy/authorization/authoriz
 import {
   domainsMeant,
   principalsMeant,
-  spelledOut,
 } from "../../../src/policy/authorization/aliases.ts";
+import { spelledOut } from "../../../src/policy/authorization/spelled-out.ts";
 import type { AuthorizationRule } from "../../../src/resources/authorization-policy/spec.ts";
 import {
   authorizationPolicy,

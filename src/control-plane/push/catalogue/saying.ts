@@ -1,6 +1,6 @@
 /** What a sidecar of an older push schema can be told of a resource: all of it, the rest without what it does not know, or nothing of it. */
 import { createHash } from "node:crypto";
-import { spelledOut } from "../../../policy/authorization/aliases.ts";
+import { spelledOut } from "../../../policy/authorization/spelled-out.ts";
 import { DOMAINS_MEANT_SINCE } from "../../../push/names.ts";
 import {
   usedOf,
@@ -36,7 +36,7 @@ export class Sayings {
   readonly #kinds: ReadonlySet<string>;
   readonly #onEncode: () => void;
   readonly #trustDomains: () => readonly string[];
-  /** Of `#made`. */
+  /** Those for which `#made` was made. */
   #domains: readonly string[] = [];
   #made = new WeakMap<Entry, Saying>();
   readonly #closed = new WeakMap<Entry, Withheld>();
