@@ -9,7 +9,11 @@ import {
   WHERRY,
   type CapturedMesh,
 } from "../support/meshes/captured-mesh.ts";
-import { callByName, NAME_SERVERS } from "../support/meshes/captured-names.ts";
+import {
+  callByName,
+  callByNft,
+  NAME_SERVERS,
+} from "../support/meshes/captured-names.ts";
 import {
   curl,
   rulesOf,
@@ -24,7 +28,7 @@ import {
   serverCommand,
   serviceOf,
 } from "../support/processes/grpc-interop.ts";
-import { findTool, needs } from "../support/processes/tools.ts";
+import { needs } from "../support/processes/tools.ts";
 import {
   DATABASES_MISSING,
   databaseSessions,
@@ -37,8 +41,6 @@ const LINK = 15008;
 const GRPC = 10000;
 const CALLER = "spiffe://cluster.local/ns/shop/sa/caller";
 const CALLEE = "spiffe://cluster.local/ns/shop/sa/callee";
-
-const NFT = needs(findTool("nft") === undefined ? ["nft"] : []);
 
 /** A rule that somebody else has set. */
 const FOREIGN = ["-t", "nat", "-A", "OUTPUT", "-p", "udp", "-j", "RETURN"];
@@ -421,27 +423,7 @@ function capture(mesh: CapturedMesh): void {
   void t.test("databases", needs(DATABASES_MISSING), (t) =>
     databaseSessions(t, mesh),
   );
-
-  void t.test("calls go by name by nftables, too", NFT, async (t) => {
-    const names = ["--dns-port", "15053", "--dns-server", NAME_SERVERS.join()];
-    for (const host of [caller, callee]) {
-      const stated = host === caller && NAME_SERVERS.length > 0 ? names : [];
-      for (const args of [
-        ["--remove"],
-        ["--backend", "nft", ...stated],
-        ["--backend", "nft", "--verify", ...stated],
-      ]) {
-        const { code, stdout, stderr } = await host.run([
-          ...[...WHERRY, "intercept", ...args],
-        ]);
-        t.equal(code, 0, `${args.join(" ")}: ${stdout}${stderr}`);
-      }
-      t.notMatch(await rulesOf(host), "WHERRY", "no rule of iptables is left");
-    }
-    await callByName(t, mesh, GRPC, "nft-");
-    for (const host of [caller, callee])
-      await host.run([...WHERRY, "intercept", "--backend", "nft", "--remove"]);
-  });
+  void t.test("calls go by nftables", (t) => callByNft(t, mesh, GRPC));
 
   void t.test("without the rules everything is as it was", async (t) => {
     const { code } = await callee.run([...WHERRY, "intercept", "--remove"]);

@@ -26,6 +26,7 @@ import {
   untilReady,
   type SidecarProcess,
 } from "../support/processes/sidecar-process.ts";
+import { NEW } from "../support/recorded/new-since.ts";
 import { nextVersion, recordedVersion } from "../support/recorded/versions.ts";
 
 /** Milliseconds for what takes one on an idle machine. */
@@ -324,57 +325,6 @@ void t.test(
 
 /** The caller, by a name of its trust domain that only an alias makes one. */
 const OLD_NAME = "old.example/ns/shop/sa/web";
-const DRY_RUN = { annotations: { "istio.io/dry-run": "true" } };
-const DENY_ALL: Spec = {
-  selector: { matchLabels: { app: "orders" } },
-  action: "DENY",
-  rules: [{}],
-};
-
-/** What is new since the recorded version, of kinds and values: what `wherry status` says of each. */
-const NEW: readonly (readonly [
-  kind: string,
-  name: string,
-  spec: Spec,
-  said: string,
-  metadata?: Readonly<Record<string, unknown>>,
-])[] = [
-  [
-    "AuthorizationPolicy",
-    "audit",
-    { ...DENY_ALL, action: "AUDIT" },
-    "spec.action nothing",
-  ],
-  [
-    "AuthorizationPolicy",
-    "trial",
-    DENY_ALL,
-    "metadata.annotations.istio.io/dry-run nothing",
-    DRY_RUN,
-  ],
-  [
-    "AuthorizationPolicy",
-    "ask",
-    {
-      selector: { matchLabels: { app: "web" } },
-      action: "CUSTOM",
-      provider: { name: "opa" },
-      rules: [{}],
-    },
-    "spec.action,spec.provider closed",
-  ],
-  [
-    "RequestAuthentication",
-    "tokens",
-    {
-      selector: { matchLabels: { app: "orders" } },
-      jwtRules: [{ issuer: "https://idp.example", jwks: '{"keys":[]}' }],
-    },
-    " nothing",
-  ],
-  ["Revocation", "gone", { instance: "shop/gone-1" }, " nothing"],
-];
-
 void t.test(
   "a recorded sidecar at both ends, with each new kind and value in use",
   async (t) => {

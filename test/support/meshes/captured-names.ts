@@ -7,8 +7,9 @@ import {
 } from "../../../src/wire/dns/resolv-conf.ts";
 import { eventually } from "../peers/call.ts";
 import { clientCommand, INTEROP_MISSING } from "../processes/grpc-interop.ts";
-import { curl, talk } from "./captured-calls.ts";
-import type { CapturedMesh } from "./captured-mesh.ts";
+import { findTool, needs } from "../processes/tools.ts";
+import { curl, rulesOf, talk } from "./captured-calls.ts";
+import { WHERRY, type CapturedMesh } from "./captured-mesh.ts";
 import { watchWire } from "./wire-watch.ts";
 
 /** Those that applications ask. */
@@ -101,4 +102,36 @@ export async function callByName(
   t.match(nobody, { status: 0, text: /resolve/i });
   const closed = await curl(caller, "http://callee.shop:81/");
   t.match(closed.reason, /UNKNOWN_DESTINATION/, "a port that it does not have");
+}
+
+/** The same with rules of nftables in the place of those of iptables; in the end there are none. */
+export async function callByNft(
+  t: Test,
+  mesh: CapturedMesh,
+  grpc: number,
+): Promise<void> {
+  const { skip } = needs(findTool("nft") === undefined ? ["nft"] : []);
+  if (skip !== undefined) {
+    t.pass(skip, { skip });
+    return;
+  }
+  const names = ["--dns-port", "15053", "--dns-server", NAME_SERVERS.join()];
+  const { caller, callee } = mesh;
+  for (const host of [caller, callee]) {
+    const stated = host === caller && NAME_SERVERS.length > 0 ? names : [];
+    for (const args of [
+      ["--remove"],
+      ["--backend", "nft", ...stated],
+      ["--backend", "nft", "--verify", ...stated],
+    ]) {
+      const { code, stdout, stderr } = await host.run([
+        ...[...WHERRY, "intercept", ...args],
+      ]);
+      t.equal(code, 0, `${args.join(" ")}: ${stdout}${stderr}`);
+    }
+    t.notMatch(await rulesOf(host), "WHERRY", "no rule of iptables is left");
+  }
+  await callByName(t, mesh, grpc, "nft-");
+  for (const host of [caller, callee])
+    await host.run([...WHERRY, "intercept", "--backend", "nft", "--remove"]);
 }
