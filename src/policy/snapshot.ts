@@ -3,6 +3,7 @@ import type { ServiceKey, SpiffeUri } from "../core/units.ts";
 import type { Revoked } from "../identity/revoked.ts";
 import { type MeshSettings } from "../resources/mesh/schema.ts";
 import type { AppProtocol, ServicePort } from "../resources/service/schema.ts";
+import type { ClientTls } from "../resources/traffic-policy/client-tls.ts";
 import type { TrafficSettings } from "../resources/traffic-policy/settings.ts";
 import type { MtlsDecision } from "./authentication.ts";
 import type {
@@ -275,8 +276,17 @@ export interface Protection {
   readonly concurrencyPolicy?: string;
   /** Undefined where all requests are equal. */
   readonly priority?: Prioritizer<RoutedRequest>;
+  /** How the application is spoken to; absent: in plaintext. */
+  readonly tls?: ApplicationTls;
   /** Absent: bodies of any length. */
   readonly body?: BodyLimit;
+}
+
+export interface ApplicationTls {
+  readonly settings: ClientTls;
+  readonly serverName: string;
+  /** "NAMESPACE/NAME" of the TrafficPolicy. */
+  readonly policy: string;
 }
 
 export interface BodyLimit {

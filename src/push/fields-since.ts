@@ -108,6 +108,12 @@ export const FIELDS_SINCE: readonly FieldSince[] = [
   // These sidecars would speak plaintext: `guarded-services.ts` closes the Services as well.
   { kind: "TrafficPolicy", path: "spec.tls", since: 5, without: "withheld" },
   {
+    kind: "TrafficPolicy",
+    path: "spec.applicationTls",
+    since: 5,
+    without: "withheld",
+  },
+  {
     kind: "Service",
     path: "spec.ports[].targetPort",
     only: (resource) => isKind(SERVICE, resource) && isExternal(resource.spec),

@@ -1,7 +1,11 @@
 /** TrafficPolicies → what protects one port of this workload: rate limits, adaptive concurrency, priorities. */
 import { durationOf } from "../../core/duration.ts";
 import type { HTTPRouteMatch } from "../../resources/http-route/spec.ts";
-import type { ServicePort } from "../../resources/service/schema.ts";
+import {
+  appProtocolOf,
+  type ServicePort,
+} from "../../resources/service/schema.ts";
+import type { ClientTls } from "../../resources/traffic-policy/client-tls.ts";
 import type { TrafficPolicyResource } from "../../resources/traffic-policy/settings.ts";
 import {
   adaptiveConcurrency,
@@ -40,7 +44,7 @@ export function protectionOf(
   const own = port.name === undefined ? undefined : aimed(port.name);
   /** The policy whose block is in force. */
   const deciding = (
-    block: keyof ProtectionSpec,
+    block: keyof ProtectionSpec | "applicationTls",
   ): TrafficPolicyResource | undefined =>
     [own, general].find((policy) => policy?.spec[block] !== undefined);
 
@@ -64,6 +68,21 @@ export function protectionOf(
     ...(adapting === undefined ? {} : { concurrencyPolicy: nameOf(adapting) }),
     ...priorityOf(deciding("priority")?.spec.priority),
     ...bodyLimitOf(deciding("maxRequestBodyBytes")),
+    ...tlsOf(deciding("applicationTls"), port),
+  };
+}
+
+/** On a port for it the caller's own TLS goes through. */
+function tlsOf(
+  policy: TrafficPolicyResource | undefined,
+  port: ServicePort,
+): Pick<Protection, "tls"> {
+  const spec = policy?.spec.applicationTls;
+  if (spec === undefined || policy === undefined) return {};
+  if (appProtocolOf(port) === "tls") return {};
+  const settings: ClientTls = { ...spec, mode: "SIMPLE" };
+  return {
+    tls: { settings, serverName: spec.sni, policy: nameOf(policy) },
   };
 }
 

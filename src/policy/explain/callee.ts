@@ -345,8 +345,14 @@ function limits(
   request: RoutedRequest | undefined,
 ): Decision | undefined {
   const { limits: all = [], concurrency, concurrencyPolicy, body } = protection;
+  const { tls } = protection;
   const counting = all.filter((limit) => applies(limit, request));
-  if (all.length === 0 && concurrency.mode === "OFF" && body === undefined)
+  if (
+    all.length === 0 &&
+    concurrency.mode === "OFF" &&
+    body === undefined &&
+    tls === undefined
+  )
     return undefined;
   const [first] = all;
   return decision(
@@ -365,6 +371,11 @@ function limits(
           ? []
           : [
               `a request body over ${body.bytes} bytes gets 413 (TrafficPolicy/${body.policy} spec.maxRequestBodyBytes)`,
+            ]),
+        ...(tls === undefined
+          ? []
+          : [
+              `the application is spoken to over TLS, as ${tls.serverName} (TrafficPolicy/${tls.policy} spec.applicationTls)`,
             ]),
         ...(concurrency.mode === "OFF"
           ? []

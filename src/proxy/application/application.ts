@@ -4,6 +4,7 @@ import { formatHostPort } from "../../core/text/host-port.ts";
 import { MeshError } from "../../mesh/errors.ts";
 import type { Code } from "../../mesh/reasons.ts";
 import type {
+  ApplicationTls,
   Protection,
   InboundPort,
   Snapshot,
@@ -76,6 +77,7 @@ interface KnownPool {
   readonly pool: Pool;
   readonly protocol: Protocol;
   readonly generation: number;
+  readonly tls: ApplicationTls | undefined;
 }
 
 const SETTINGS = poolSettingsOf(TRAFFIC_DEFAULTS);
@@ -158,7 +160,8 @@ class LocalApplication implements Application {
       path: planned.path,
       target: planned.target,
       authority: stream.head.authority,
-      pool: this.#poolOf(port.targetPort, planned.protocol),
+      pool: this.#poolOf(port, planned.protocol),
+      secure: port.protection.tls !== undefined,
       address: formatHostPort(this.#options.address, port.targetPort),
       streamIdle: planned.streamIdle,
       retry: RETRY,
@@ -175,16 +178,32 @@ class LocalApplication implements Application {
     });
   }
 
-  #poolOf(port: number, protocol: Protocol): Pool {
+  #poolOf(
+    { targetPort: port, protection: { tls } }: InboundPort,
+    protocol: Protocol,
+  ): Pool {
     const { pools, address } = this.#options;
+    const { generation } = pools;
     const found = this.#known.get(port);
-    if (found?.protocol === protocol && found.generation === pools.generation)
+    if (
+      found?.protocol === protocol &&
+      found.generation === generation &&
+      found.tls === tls
+    )
       return found.pool;
+    const place = { address, port, protocol };
     const pool = pools.find(
-      { kind: "plain", address, port, protocol },
+      tls === undefined
+        ? { kind: "plain", ...place }
+        : {
+            kind: "tls",
+            ...place,
+            tls: tls.settings,
+            serverName: tls.serverName,
+          },
       SETTINGS,
     );
-    this.#known.set(port, { pool, protocol, generation: pools.generation });
+    this.#known.set(port, { pool, protocol, generation, tls });
     return pool;
   }
 }

@@ -31,6 +31,8 @@ export interface DirectPlanOptions {
   readonly inside: boolean;
   /** It goes to the local application. */
   readonly callee?: boolean;
+  /** TLS is spoken with it. */
+  readonly secure?: boolean;
   /** HTTP/2 is spoken with it. */
   readonly dialogues?: boolean;
   /** Milliseconds above 0 that the caller's sidecar has left for it. */
@@ -98,10 +100,11 @@ export class DirectPlan implements RoutePlan {
     trace: Fields,
     left: number,
   ): RequestHead {
-    const { authority, target } = this.#options;
+    const { authority, target, secure } = this.#options;
     return requestHead(received, {
       authority,
       path: target,
+      scheme: secure === true ? "https" : undefined,
       edits: undefined,
       destination: undefined,
       attempt: 1,

@@ -1,6 +1,6 @@
 /** What the schema of TrafficPolicy cannot state: bounds of durations and how they relate. */
 import { durationOf, formatDuration } from "../../core/duration.ts";
-import { checkClientTls } from "./client-tls.ts";
+import { checkClientTls, checkTrusted } from "./client-tls.ts";
 import { checkHealthCheck } from "./health-check.ts";
 import type { Problem } from "../kind.ts";
 import { checkLoadBalancing } from "./load-balancing.ts";
@@ -63,6 +63,9 @@ export function checkTrafficPolicy({ spec }: TrafficPolicyResource): Problem[] {
     ...checkLoadBalancing(spec.loadBalancer),
     ...checkHealthCheck(spec.healthCheck),
     ...checkClientTls(spec.tls),
+    ...(spec.applicationTls === undefined
+      ? []
+      : checkTrusted(spec.applicationTls, ["spec", "applicationTls"])),
     ...checkProtection(spec),
   ];
 }

@@ -4,6 +4,7 @@ import { isIP } from "node:net";
 import Type, { type TUnsafe } from "typebox";
 import { messageOf } from "../../core/errors.ts";
 import type { Problem } from "../kind.ts";
+import type { Segment } from "../path.ts";
 import { duplicates, error, quote } from "../problems.ts";
 import { CLOSED, describes, DNS_NAME, field } from "../schema-parts.ts";
 
@@ -33,11 +34,51 @@ export function clientTls(
     : { ...spec, mode: spec.mode };
 }
 
+/** How a sidecar speaks TLS with its own application. */
+export interface ApplicationTlsSpec extends Pick<
+  ClientTlsSpec,
+  "caBundle" | "subjectAltNames"
+> {
+  readonly sni: string;
+}
+
 const FILE = {
   pattern: "^/[^\\u0000]*$",
   maxLength: 1024,
   expected: "an absolute path of a file on the caller's machine",
 } as const;
+
+const CA_BUNDLE = Type.Optional(
+  Type.String({ minLength: 1, maxLength: 262_144 }),
+);
+const NAMES = Type.Optional(
+  Type.Array(Type.String({ minLength: 1, maxLength: 2048 }), {
+    minItems: 1,
+    maxItems: 64,
+  }),
+);
+
+export const APPLICATION_TLS: TUnsafe<ApplicationTlsSpec> = Type.Unsafe(
+  describes<ApplicationTlsSpec>()(
+    Type.Object(
+      {
+        sni: field(
+          "The server name to ask the application for.",
+          Type.String(DNS_NAME),
+        ),
+        caBundle: field(
+          "The application's own certificate, or the authorities that may have signed it, as PEM. Without it, those that the machine trusts.",
+          CA_BUNDLE,
+        ),
+        subjectAltNames: field(
+          "Names of which the application's certificate has one. Without it, it has the server name.",
+          NAMES,
+        ),
+      },
+      CLOSED,
+    ),
+  ),
+);
 
 export const CLIENT_TLS: TUnsafe<ClientTlsSpec> = Type.Unsafe(
   describes<ClientTlsSpec>()(
@@ -53,16 +94,11 @@ export const CLIENT_TLS: TUnsafe<ClientTlsSpec> = Type.Unsafe(
         ),
         caBundle: field(
           "The authorities that may have signed the server's certificate, as PEM. Without it, those that the caller's machine trusts.",
-          Type.Optional(Type.String({ minLength: 1, maxLength: 262_144 })),
+          CA_BUNDLE,
         ),
         subjectAltNames: field(
           "Names of which the server's certificate has one: DNS names, IP addresses or URIs. Without it, it has the server name.",
-          Type.Optional(
-            Type.Array(Type.String({ minLength: 1, maxLength: 2048 }), {
-              minItems: 1,
-              maxItems: 64,
-            }),
-          ),
+          NAMES,
         ),
         clientCertificate: field(
           "The file with the caller's certificate, as PEM. Required for MUTUAL.",
@@ -91,12 +127,7 @@ const FILES = ["clientCertificate", "privateKey"] as const;
 export function checkClientTls(tls: ClientTlsSpec | undefined): Problem[] {
   if (tls === undefined) return [];
   const at = ["spec", "tls"];
-  const problems = duplicates(
-    tls.subjectAltNames,
-    (name) => name,
-    (index) => [...at, "subjectAltNames", index],
-    "the name",
-  );
+  const problems = checkTrusted(tls, at);
   for (const name of FILES)
     if ((tls[name] !== undefined) !== (tls.mode === "MUTUAL"))
       problems.push(
@@ -111,9 +142,23 @@ export function checkClientTls(tls: ClientTlsSpec | undefined): Problem[] {
     for (const name of ["sni", "caBundle", "subjectAltNames"] as const)
       if (tls[name] !== undefined)
         problems.push(error([...at, name], "does not go with mode: DISABLE"));
-  const fault = bundleFault(tls.caBundle);
+  return problems;
+}
+
+/** What is trusted: the same of servers outside and of the application. */
+export function checkTrusted(
+  { caBundle, subjectAltNames }: Omit<ApplicationTlsSpec, "sni">,
+  at: readonly Segment[],
+): Problem[] {
+  const problems = duplicates(
+    subjectAltNames,
+    (name) => name,
+    (index) => [...at, "subjectAltNames", index],
+    "the name",
+  );
+  const fault = bundleFault(caBundle);
   if (fault !== undefined) problems.push(error([...at, "caBundle"], fault));
-  for (const [index, name] of (tls.subjectAltNames ?? []).entries())
+  for (const [index, name] of (subjectAltNames ?? []).entries())
     if (!isAltName(name))
       problems.push(
         error(

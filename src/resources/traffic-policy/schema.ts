@@ -2,7 +2,11 @@
 import Type, { type TSchema, type TUnsafe } from "typebox";
 import { formatDuration } from "../../core/duration.ts";
 import { HEALTH_CHECK } from "./health-check.ts";
-import { CLIENT_TLS, CLIENT_TLS_UNSUPPORTED } from "./client-tls.ts";
+import {
+  APPLICATION_TLS,
+  CLIENT_TLS,
+  CLIENT_TLS_UNSUPPORTED,
+} from "./client-tls.ts";
 import { defineKind, OWN_GROUP, type KindDefinition } from "../kind.ts";
 import {
   LOAD_BALANCING,
@@ -263,6 +267,10 @@ const spec: TSchema = describes<TrafficPolicySpec>()(
       tls: field(
         "Callers speak TLS with endpoints that have no sidecar. On ports that carry plaintext: not with appProtocol tls.",
         Type.Optional(CLIENT_TLS),
+      ),
+      applicationTls: field(
+        "The called sidecar speaks TLS with its own application. Not with appProtocol tls.",
+        Type.Optional(APPLICATION_TLS),
       ),
       ...PROTECTION,
       retryConstraint: field(

@@ -1,7 +1,12 @@
 /** What a TrafficPolicy says and what is in force: the types of its spec, the defaults, and the settings that follow from both. */
 import { durationOf } from "../../core/duration.ts";
 import type { Resource } from "../envelope.ts";
-import { clientTls, type ClientTls, type ClientTlsSpec } from "./client-tls.ts";
+import {
+  clientTls,
+  type ApplicationTlsSpec,
+  type ClientTls,
+  type ClientTlsSpec,
+} from "./client-tls.ts";
 import {
   healthCheck,
   type HealthCheck,
@@ -39,6 +44,8 @@ export interface TrafficPolicySpec extends ProtectionSpec {
     Omit<OutlierDetection<string>, "successRate">
   > & { readonly successRate?: Partial<SuccessRate> };
   readonly tls?: ClientTlsSpec;
+  /** The application of the called workload listens with TLS. */
+  readonly applicationTls?: ApplicationTlsSpec;
   readonly retryConstraint?: {
     readonly budget?: Partial<RetryConstraint<string>["budget"]>;
     readonly minRetryRate?: Partial<RetryConstraint<string>["minRetryRate"]>;

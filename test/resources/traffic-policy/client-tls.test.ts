@@ -117,6 +117,33 @@ void t.test("what is admitted", (t) => {
   t.end();
 });
 
+void t.test("TLS with the application", (t) => {
+  const at = "spec.applicationTls";
+  const own = (
+    title: string,
+    applicationTls: unknown,
+    ...expected: Expected[]
+  ): Case => [title, { targetRefs, applicationTls }, ...expected];
+  runCases(t, TRAFFIC_POLICY, [
+    own("a bundle", { sni: "a.internal", caBundle: bundle }),
+    own("names", { sni: "a.internal", subjectAltNames: ["spiffe://td/a"] }),
+    own("no name", { caBundle: bundle }, [`${at}.sni`, /is required/]),
+    own("no PEM", { sni: "a.internal", caBundle: "roots" }, [
+      `${at}.caBundle`,
+      /has no certificate/,
+    ]),
+    own("a name that is none", { sni: "a.b", subjectAltNames: ["*.b"] }, [
+      `${at}.subjectAltNames[0]`,
+      /is not a DNS name/,
+    ]),
+    own("a file", { sni: "a.b", clientCertificate: "/etc/c.pem" }, [
+      `${at}.clientCertificate`,
+      /./,
+    ]),
+  ]);
+  t.end();
+});
+
 void t.test(
   "what is in force: a port's block in place of the Service's",
   (t) => {
