@@ -31,7 +31,7 @@ export async function sendLong<N extends string, T>(
     return reply.send({ ...body, [name]: all });
   }
   const textOf = async (item: T): Promise<string | undefined> =>
-    JSON.stringify(await complete(item)) as string | undefined;
+    JSON.stringify(await complete(item));
   // Before the response begins: an error is one of the request.
   const first = await eachOf(items.slice(0, GROUP), textOf, pause);
   const frame = JSON.stringify({ ...body, [name]: [] });
