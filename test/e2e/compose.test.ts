@@ -1,4 +1,4 @@
-// The shop of config/compose under podman: it answers, loses no call while each container is stopped and started in turn, and is traced.
+// The shop of config/compose under podman: it answers, loses no call while each container is stopped and started, those of one half at once, and is traced.
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -7,6 +7,7 @@ import { join } from "node:path";
 import t from "tap";
 import { ENGINE_MISSING, startEngine } from "../support/containers/engine.ts";
 import { makeJaegerImage } from "../support/containers/jaeger-image.ts";
+import { drawn } from "../support/drawn.ts";
 import { ROOT } from "../support/processes/demo.ts";
 import { findTool, needs } from "../support/processes/tools.ts";
 
@@ -20,10 +21,12 @@ const MISSING = [
 const FILE = join(ROOT, "config/compose/compose.yaml");
 const PROJECT = "wherry-shop";
 const WHERRY = ["/usr/bin/node", "/opt/wherry/wherry.js"];
-/** Each other one is of another Service, so that one instance of each is always there. */
-const INSTANCES = ["1", "2"].flatMap((number) =>
+/** The instances of either number: one of each Service, so that the other one is always there. */
+const HALVES = ["1", "2"].map((number) =>
   ["web", "catalog", "orders", "payments"].map((name) => `${name}-${number}`),
 );
+/** Milliseconds in which containers are stopped and started over and over, once at least. */
+const LASTS = drawn("WHERRY_COMPOSE_MS", 0, 120_000);
 const TARGETS = ["web.shop/", "catalog.shop/products", "orders.shop/orders"];
 
 /** A script that ends once the sidecar in its network namespace has a response for "HOST/PATH". */
@@ -85,7 +88,7 @@ void t.test(
       );
     const ready = (instance: string): Promise<string> =>
       until200(`${instance}-host`, "http://127.0.0.1:15020/readyz?application");
-    for (const instance of INSTANCES) await ready(instance);
+    for (const instance of HALVES.flat()) await ready(instance);
     t.match(
       await until200("web-1-host", "http://127.0.0.1:8000/"),
       /servedBy.*catalog/s,
@@ -130,14 +133,22 @@ void t.test(
     let printed = "";
     calls.stdout.on("data", (chunk: Buffer) => (printed += chunk.toString()));
 
-    for (const part of ["", "-sidecar"])
-      for (const instance of INSTANCES) {
-        await podman("stop", "--time=60", named(`${instance}${part}`));
-        await podman("start", named(`${instance}${part}`));
-        await ready(instance);
-      }
-    await podman("stop", "--time=60", named("control-plane"));
-    await podman("start", named("control-plane"));
+    const restart = async (container: string): Promise<void> => {
+      await podman("stop", "--time=60", named(container));
+      await podman("start", named(container));
+    };
+    const until = performance.now() + LASTS;
+    do
+      for (const part of ["", "-sidecar"])
+        for (const half of HALVES)
+          await Promise.all(
+            half.map(async (instance) => {
+              await restart(`${instance}${part}`);
+              await ready(instance);
+            }),
+          );
+    while (performance.now() < until);
+    await restart("control-plane");
     await until200("control-plane", "http://127.0.0.1:15080/readyz");
 
     calls.stdin.end();
