@@ -55,7 +55,7 @@ const ALONE =
  * what they reach.
  */
 const REPEATS =
-  /(?:policy\/(?:compile\/incremental|retry-storm)|stall-simulation|bench\/simulate|agent\/(?:machine-faults|long-request)|catalogue\/closure|linear-documents|random-orders|\/sizes)\.test\.ts$/;
+  /\/(?:incremental|retry-storm|stall-simulation|simulate|machine-faults|long-request|kept-whole|closure|linear|linear-documents|reasons|random-orders|sizes|explain-agrees|oracle|router-oracle|callers|map|fuzz|octets|untimely|balancing)\.test\.ts$/;
 
 /** Tests of whole processes that wait for most of their time, for a fault to last or a time-out to come: they have a place of their own. */
 const WAITS =
