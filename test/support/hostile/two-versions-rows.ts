@@ -266,7 +266,7 @@ export const ROWS: readonly Row[] = [
       fields: [
         ["x-forwarded-client-cert", "x"],
         ["x-wherry-reason", "DENIED"],
-        ["x-wherry-deadline", "1"],
+        ["x-wherry-deadline", "60000"],
       ],
     },
   ],
