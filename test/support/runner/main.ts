@@ -58,8 +58,7 @@ const REPEATS =
   /\/(?:incremental|retry-storm|stall-simulation|simulate|machine-faults|long-request|kept-whole|closure|linear|linear-documents|reasons|random-orders|sizes|explain-agrees|oracle|router-oracle|callers|map|fuzz|octets|untimely|balancing)\.test\.ts$/;
 
 /** Tests of whole processes that wait for most of their time, for a fault to last or a time-out to come: they have a place of their own. */
-const WAITS =
-  /(?:stability|outage|cut-off|slow|silent-instances|stalled-application)\.test\.ts$/;
+const WAITS = /(?:stability|outage|cut-off|slow|silent-instances)\.test\.ts$/;
 
 /** Files of whole processes that may fail in one stage and run again. More of them speak of the change, not of a busy machine. */
 const MOST_AGAIN = 3;
