@@ -46,9 +46,9 @@ const LONG_TIMEOUT = 600;
 /** Milliseconds from the start of this process at which `test:fast` is done, but for the tests that import a changed file themselves. */
 const FAST = 3500;
 
-/** Tests of whole processes that compare times or memory: beside others they would measure those. */
+/** Tests of whole processes that compare times or memory, or do what they can in a given time: beside others they would measure those. */
 const ALONE =
-  /red-team\/cost\/|\/(?:floods|slow|mad-control-plane|silent-instances|stalled-application|all-attacks|never-twice)\.test\.ts$/;
+  /red-team\/cost\/|\/(?:floods|slow|mad-control-plane|silent-instances|stalled-application|all-attacks|never-twice|schemathesis)\.test\.ts$/;
 
 /**
  * Unit tests that do one thing many thousand times. Counting each of their blocks costs more than the test itself, and others reach
@@ -70,6 +70,7 @@ const LONGEST: readonly string[] = [
   "slow",
   "outage",
   "mad-control-plane",
+  "stalled-application",
   "killed-control-plane",
   "fuzz-requests",
   "compose",
