@@ -11,7 +11,7 @@ import { isError } from "./problems.ts";
 import { kindNamed, kindOf, KINDS } from "./registry.ts";
 import { explain, typeName } from "./schema-errors.ts";
 import { didYouMean } from "./suggest.ts";
-import { MADE_BEFOREHAND, makeValidator } from "./validators.ts";
+import { makeValidator } from "./validators.ts";
 
 export type Validation =
   | {
@@ -173,11 +173,10 @@ function passes(
 const validators = new Map<KindDefinition, ValidateFunction<Resource>>();
 
 /**
- * Gets ready for every kind. Each takes up to 60 ms, so that there is a pause after each; without this, the first resource of a kind pays
- * for it, in the middle of traffic. Where they are made beforehand a first resource takes some milliseconds, and nothing is held for kinds that do not come.
+ * Gets ready for every kind. Each takes up to 60 ms, or 15 where it was made beforehand and is read, so that there is a pause after each;
+ * without this, the first resource of a kind pays for it, in the middle of traffic.
  */
 export function* prepareValidators(): Steps<void> {
-  if (MADE_BEFOREHAND) return;
   for (const definition of KINDS) {
     const accepts = validatorOf(definition);
     yield;

@@ -26,9 +26,6 @@ export function endAtMost(code: string): string {
   return code.replaceAll(FOUND, FOUND_AT_MOST);
 }
 
-/** Whether a validator costs no more than reading its file. */
-export const MADE_BEFOREHAND: boolean = false;
-
 let ajv: Ajv | undefined;
 
 /** Takes up to 60 ms. */

@@ -9,7 +9,7 @@ import { endAtMost, VALIDATOR_OPTIONS } from "../resources/validators.ts";
 /** The space of the modules that are made here, named by kind. */
 const NAMESPACE = "validator";
 
-/** The modules that the package has besides: each is read when the first resource of its kind comes. */
+/** The modules that the package has besides: each is read once a sidecar is ready, or when the first resource of its kind comes. */
 export function validatorModules(): Record<string, string> {
   return Object.fromEntries(
     KINDS.map(({ kind }) => [fileOf(kind), `${NAMESPACE}:${kind}`]),
@@ -46,7 +46,6 @@ function loader(): string {
   return `import { createRequire } from "node:module";
 const files = ${JSON.stringify(Object.fromEntries(KINDS.map(({ kind }) => [kind, `./${fileOf(kind)}.mjs`])))};
 const take = createRequire(import.meta.url);
-export const MADE_BEFOREHAND = true;
 export function makeValidator({ kind }) {
   return take(files[kind]).validate;
 }`;

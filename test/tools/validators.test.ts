@@ -42,7 +42,6 @@ const { metafile } = await build({
 const packaged = (await import(
   pathToFileURL(join(folder, "validators.mjs")).href
 )) as {
-  readonly MADE_BEFOREHAND: boolean;
   readonly makeValidator: (definition: KindDefinition) => ValidateFunction;
 };
 
@@ -125,7 +124,7 @@ void t.test(
   "a value with thousands of errors is not looked at to its end",
   (t) => {
     const [definition] = KINDS;
-    t.ok(definition !== undefined && packaged.MADE_BEFOREHAND);
+    t.ok(definition !== undefined);
     if (definition === undefined) return t.end();
     const value = Object.fromEntries(
       Array.from({ length: 5000 }, (_, index) => [`field${index}`, 1]),
