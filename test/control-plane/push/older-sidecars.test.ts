@@ -1,10 +1,7 @@
 /** What older sidecars are told of what they do not know: names of the trust domain, and whole kinds. */
 import t from "tap";
-import type { Instead } from "../../../src/push/stand-in.ts";
 import { NODE } from "../../../src/push/names.ts";
-import { pushedResource } from "../../../src/push/codec.ts";
 import type { Resource } from "../../../src/resources/envelope.ts";
-import type { DeltaResponse } from "../../../src/push/messages.ts";
 import {
   startWithOrders,
   until,
@@ -15,6 +12,7 @@ import {
   openRaw,
   type RawSidecar,
 } from "../../support/control-plane/raw-sidecar.ts";
+import { received, withheld } from "../../support/control-plane/pushed.ts";
 
 function deny(spec: Record<string, unknown>): Resource {
   return {
@@ -47,32 +45,6 @@ async function open(
     {
       metadata: { [NODE.schema]: schema },
     },
-  );
-}
-
-/** The resource of that name in the newest message that has it. */
-function received(
-  messages: readonly DeltaResponse[],
-  name: string,
-): Resource | undefined {
-  const found = messages
-    .flatMap(({ resources }) => resources)
-    .findLast((each) => each.name === name);
-  return found === undefined
-    ? undefined
-    : (JSON.parse(
-        pushedResource.decode(found.value).json.toString(),
-      ) as Resource);
-}
-
-async function withheld(
-  plane: TestControlPlane,
-): Promise<Record<string, [string, Instead]>> {
-  const sidecar = (await plane.push.status()).find((each) => each.connected);
-  return Object.fromEntries(
-    (sidecar?.withheld?.resources ?? []).map(
-      ({ resource, fields, instead }) => [resource, [fields.join(), instead]],
-    ),
   );
 }
 
