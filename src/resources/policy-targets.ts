@@ -1,5 +1,10 @@
 /** Which workloads a security policy is for: its `selector` or its `targetRefs` (Istio), with the one judgement of both. */
-import Type, { type TUnsafe } from "typebox";
+import Type, {
+  type TEnum,
+  type TOptional,
+  type TString,
+  type TUnsafe,
+} from "typebox";
 import {
   formatName,
   ROOT_NAMESPACE,
@@ -30,21 +35,25 @@ export interface TargetedWorkload {
   readonly services?: ReadonlySet<string>;
 }
 
-export const POLICY_TARGETS: TUnsafe<readonly PolicyTarget[]> = Type.Unsafe(
-  Type.Array(
-    Type.Object(
-      {
-        group: field(
-          "The API group of Service. All three mean the same.",
-          Type.Optional(Type.Enum(["", "core", "mesh.wherry.dev"])),
-        ),
-        kind: field("Service.", Type.Enum(["Service"])),
-        name: field("The name of the Service.", Type.String(DNS_NAME)),
-      },
-      CLOSED,
-    ),
-    { minItems: 1, maxItems: 16 },
+/** A Service that a policy names. */
+export const SERVICE_TARGET: {
+  readonly group: TOptional<TEnum<["", "core", "mesh.wherry.dev"]>>;
+  readonly kind: TEnum<["Service"]>;
+  readonly name: TString;
+} = {
+  group: field(
+    "The API group of Service. All three mean the same.",
+    Type.Optional(Type.Enum(["", "core", "mesh.wherry.dev"])),
   ),
+  kind: field("Service.", Type.Enum(["Service"])),
+  name: field("The name of the Service.", Type.String(DNS_NAME)),
+};
+
+export const POLICY_TARGETS: TUnsafe<readonly PolicyTarget[]> = Type.Unsafe(
+  Type.Array(Type.Object(SERVICE_TARGET, CLOSED), {
+    minItems: 1,
+    maxItems: 16,
+  }),
 );
 
 /** Fields of upstream that this version refuses, with advice. */

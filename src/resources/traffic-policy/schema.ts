@@ -12,11 +12,11 @@ import {
   LOAD_BALANCING,
   LOAD_BALANCING_UNSUPPORTED,
 } from "./load-balancing.ts";
+import { SERVICE_TARGET } from "../policy-targets.ts";
 import {
   CLOSED,
   describes,
   DNS_LABEL,
-  DNS_NAME,
   DURATION,
   field,
   PERCENT,
@@ -43,12 +43,7 @@ export const TARGET_REFS: TUnsafe<readonly TargetRef[]> = Type.Unsafe(
     Type.Array(
       Type.Object(
         {
-          group: field(
-            "The API group of Service. All three mean the same.",
-            Type.Optional(Type.Enum(["", "core", "mesh.wherry.dev"])),
-          ),
-          kind: field("Service.", Type.Enum(["Service"])),
-          name: field("The name of the Service.", Type.String(DNS_NAME)),
+          ...SERVICE_TARGET,
           sectionName: field(
             "The name of one port. What a port's policy has replaces whole blocks of the Service's.",
             Type.Optional(Type.String(DNS_LABEL)),
