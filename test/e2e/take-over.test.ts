@@ -21,6 +21,8 @@ const HAND_OVERS = Number(process.env["HAND_OVERS"] ?? 3);
 const STREAMS = Number(process.env["STREAMS"] ?? 3);
 const CALLERS = 1;
 const WITHIN = 60_000;
+/** What the older process says once its sockets are handed over. */
+const HANDED = "a newer process is taking over";
 
 const chat = createServer(new WebSocketApplication().accept);
 const echo = echoApplication();
@@ -32,11 +34,17 @@ for (const server of [chat, echo]) {
 }
 const [chatPort = 0, echoPort = 0] = ports;
 const shop = await startShop({
-  more: [
-    ...["--app-port", `chat=${chatPort}`, "--app-port", `echo=${echoPort}`],
-    // Longer than anything here takes on a slow machine: nothing may be cut off.
-    ...["--drain-timeout", "300s"],
-  ],
+  // Longer than anything here takes on a slow machine: nothing may be cut off.
+  more: ["--drain-timeout", "300s"],
+  // No other sidecar may say that they are its own: it would have them once the lease of this one runs out.
+  own: {
+    orders: [
+      "--app-port",
+      `chat=${chatPort}`,
+      "--app-port",
+      `echo=${echoPort}`,
+    ],
+  },
 });
 t.teardown(async () => {
   await shop.close();
@@ -212,6 +220,58 @@ void t.test("a newer process that cannot start changes nothing", async (t) => {
   t.equal(older.process.ended, undefined);
 });
 
+/** When the newer process is killed, by what the older one says; from the second on, directory and place in the mesh are the newer one's. */
+const KILLS = [
+  { when: HANDED, goesOn: true },
+  { when: "shutting down", goesOn: false },
+] as const;
+
+for (const { when, goesOn } of KILLS)
+  void t.test(
+    `a newer process that is killed when the older one says "${when}"`,
+    async (t) => {
+      const older = shop.sidecar("orders");
+      const before = older.process.log.length;
+      const said = (words: string): Promise<string> =>
+        eventually(
+          words,
+          WITHIN,
+          () => Promise.resolve(older.process.log.slice(before)),
+          (log) => log.includes(words),
+        );
+      const taking = shop.takeOver("orders").catch(() => undefined);
+      const log = await said(when);
+      process.kill(newerIn(log), "SIGKILL");
+      await taking;
+      if (goesOn) {
+        await said("this one goes on");
+        t.equal((await shop.call()).status, 200);
+        t.equal(older.process.ended, undefined);
+        return;
+      }
+      // As a supervisor starts it again, with the options that it has always had.
+      const next = await shop.takeOver("orders", [
+        ...["--outbound-port", String(older.outbound)],
+        ...["--link-port", String(older.link)],
+      ]);
+      t.equal(next.link, older.link, "the port is free");
+      await eventually(
+        "the next process serves",
+        WITHIN,
+        () => shop.call(),
+        ({ status }) => status === 200,
+      );
+      t.match(await older.process.untilEnded(), { code: EXIT.done });
+    },
+  );
+
+/** The process that takes over, as the older one names it. */
+function newerIn(log: string): number {
+  const line = log.split("\n").find((each) => each.includes(HANDED)) ?? "";
+  const pids = [...line.matchAll(/"pid":([0-9]+)/g)].map(([, pid]) => pid);
+  return Number(pids.at(-1));
+}
+
 void t.test("an older process that hangs from the start", async (t) => {
   const older = shop.sidecar("orders");
   older.process.signal("SIGSTOP");
@@ -270,7 +330,7 @@ async function halfWay(
       "the sockets are handed over",
       WITHIN,
       () => Promise.resolve(older.process.log.slice(before)),
-      (log) => log.includes("a newer process is taking over"),
+      (log) => log.includes(HANDED),
     );
     strike(older.process);
     const newer = await taking;

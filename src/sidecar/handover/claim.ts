@@ -116,6 +116,7 @@ class OlderProcess implements Predecessor {
   readonly #logger: Logger;
   readonly #refused = Promise.withResolvers<never>();
   readonly #lines = new Lines();
+  #abandoned = false;
 
   constructor(socket: Socket, directory: string, clock: Clock, logger: Logger) {
     this.#socket = socket;
@@ -171,8 +172,10 @@ class OlderProcess implements Predecessor {
     }
     const socket = this.#socket;
     socket.on("data", (chunk: Buffer) => this.#heard(chunk));
-    // It has ended without a word: everything is ours.
-    socket.once("close", () => this.turn.set(true));
+    // It has ended without a word: everything is ours, unless it was we that ended.
+    socket.once("close", () => {
+      if (!this.#abandoned) this.turn.set(true);
+    });
     socket.resume();
     // Where this process cannot start, it ends, and the older one hears of it.
     socket.unref();
@@ -198,6 +201,7 @@ class OlderProcess implements Predecessor {
   }
 
   abandon(): void {
+    this.#abandoned = true;
     this.#socket.destroy();
   }
 

@@ -170,6 +170,19 @@ void t.test("a newer process that ends changes nothing", async (t) => {
   t.equal(await read(before?.sockets[0]?.port ?? 0), "older");
 });
 
+void t.test("a newer process that gives up never has its turn", async (t) => {
+  const older = await startOlder(t);
+  const before = await claimed(older);
+  before.abandon();
+  await eventually(
+    "the older one has heard of it",
+    WITHIN,
+    () => claimed(older).catch(() => undefined),
+    (is) => is !== undefined,
+  );
+  t.equal(before.turn.value, false, "or it would follow the control plane");
+});
+
 void t.test("wishes that make no sense are refused", async (t) => {
   const older = await startOlder(t);
   for (const wish of [

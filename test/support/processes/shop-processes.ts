@@ -41,6 +41,8 @@ export async function startShop(
     readonly mtls?: Readonly<Record<string, unknown>>;
     /** Options of each sidecar besides. */
     readonly more?: readonly string[];
+    /** Options of one sidecar besides, by its account. */
+    readonly own?: Readonly<Record<string, readonly string[]>>;
     readonly places?: Readonly<Record<"plane" | "web" | "orders", Environment>>;
   } = {},
 ): Promise<ShopProcesses> {
@@ -54,7 +56,11 @@ export async function startShop(
   const port = await portOf("orders");
   const sidecars = new Map<string, SidecarProcess>();
   const state = join(directory, "plane");
-  const { places, mtls, more = [] } = options;
+  const { places, mtls, own = {} } = options;
+  const moreOf = (account: string): readonly string[] => [
+    ...(options.more ?? []),
+    ...(own[account] ?? []),
+  ];
   const replaced: SidecarProcess[] = [];
   let plane = await startPlane(state, places?.plane);
   const start: ShopProcesses["start"] = async (account, place = {}) => {
@@ -66,7 +72,7 @@ export async function startShop(
       account,
       state: join(directory, account),
       application: await portOf(account),
-      more,
+      more: moreOf(account),
       ...(isNew ? { token: await plane.token(account) } : {}),
     });
     sidecars.set(account, sidecar);
@@ -111,7 +117,7 @@ export async function startShop(
         account,
         state: join(directory, account),
         application: await portOf(account),
-        more: [...more, "--take-over", ...besides],
+        more: [...moreOf(account), "--take-over", ...besides],
       });
       sidecars.set(account, newer);
       if (older !== undefined) replaced.push(older);
