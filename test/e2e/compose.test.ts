@@ -1,4 +1,4 @@
-// The shop of config/compose under podman: it answers, loses no call while each container is stopped and started, those of one half at once, and is traced.
+// The shop of config/compose under podman: it answers, loses no call while each container is stopped and started in turn, and is traced.
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -21,8 +21,8 @@ const MISSING = [
 const FILE = join(ROOT, "config/compose/compose.yaml");
 const PROJECT = "wherry-shop";
 const WHERRY = ["/usr/bin/node", "/opt/wherry/wherry.js"];
-/** The instances of either number: one of each Service, so that the other one is always there. */
-const HALVES = ["1", "2"].map((number) =>
+/** Each other one is of another Service, so that one instance of each is always there. */
+const INSTANCES = ["1", "2"].flatMap((number) =>
   ["web", "catalog", "orders", "payments"].map((name) => `${name}-${number}`),
 );
 /** Milliseconds in which containers are stopped and started over and over, once at least. */
@@ -88,7 +88,7 @@ void t.test(
       );
     const ready = (instance: string): Promise<string> =>
       until200(`${instance}-host`, "http://127.0.0.1:15020/readyz?application");
-    for (const instance of HALVES.flat()) await ready(instance);
+    for (const instance of INSTANCES) await ready(instance);
     t.match(
       await until200("web-1-host", "http://127.0.0.1:8000/"),
       /servedBy.*catalog/s,
@@ -140,13 +140,10 @@ void t.test(
     const until = performance.now() + LASTS;
     do
       for (const part of ["", "-sidecar"])
-        for (const half of HALVES)
-          await Promise.all(
-            half.map(async (instance) => {
-              await restart(`${instance}${part}`);
-              await ready(instance);
-            }),
-          );
+        for (const instance of INSTANCES) {
+          await restart(`${instance}${part}`);
+          await ready(instance);
+        }
     while (performance.now() < until);
     await restart("control-plane");
     await until200("control-plane", "http://127.0.0.1:15080/readyz");
