@@ -155,7 +155,7 @@ export class StallSimulation {
       asker: { ask: (key) => this.#ask(key), responds: true },
       eject: (key, reason, evidence) => this.#eject(key, reason, evidence),
     });
-    this.#watch.update(keys);
+    this.#watch.update(keys.map((key) => ({ key, ready: true })));
     this.#balancer = makeBalancer<Instance>(random, {
       get version() {
         return detector.version;

@@ -286,7 +286,7 @@ export class ClusterState {
       },
       this.#options.clock.now(),
     );
-    this.stalls.update(endpoints.map(({ key }) => key));
+    this.stalls.update(endpoints);
     this.poolLimits.configure(cluster);
   }
 

@@ -60,6 +60,8 @@ interface Watched {
   offered: boolean;
   /** When it is asked again, however long its ejection lasts; Infinity where it has not failed to respond. */
   askAt: MonotonicMs;
+  /** Its sidecar says that the application responds again: it is asked at once. */
+  ready: boolean;
 }
 
 /** Milliseconds that a response to our own request may take. */
@@ -80,6 +82,8 @@ export class StallWatch implements Watch {
   readonly methods: UnaryMethods = new UnaryMethods();
   readonly #options: StallWatchOptions;
   #endpoints: readonly string[] = [];
+  /** Those that take no calls at present, by their own word. */
+  #unready = new Set<string>();
   readonly #watched = new Map<string, Watched>();
   #awake = false;
   #fadedAt: MonotonicMs;
@@ -90,11 +94,18 @@ export class StallWatch implements Watch {
     this.#fadedAt = this.#latest;
   }
 
-  update(endpoints: readonly string[]): void {
-    this.#endpoints = endpoints;
-    const present = new Set(endpoints);
+  update(
+    endpoints: readonly { readonly key: string; readonly ready: boolean }[],
+  ): void {
+    this.#endpoints = endpoints.map(({ key }) => key);
+    const present = new Set(this.#endpoints);
     for (const [key, each] of this.#watched)
       if (!present.has(key)) this.#forget(key, each);
+    const unready = this.#unready;
+    this.#unready = new Set();
+    for (const { key, ready } of endpoints)
+      if (!ready) this.#unready.add(key);
+      else if (unready.has(key)) this.#becameReady(key);
   }
 
   /** A time that was looked at for another reason. */
@@ -142,6 +153,18 @@ export class StallWatch implements Watch {
     if (open) next = now + STALL_TICK;
     this.#awake = open;
     return next;
+  }
+
+  /** Its sidecar has found the application again: what it was ejected for may be over. */
+  #becameReady(endpoint: string): void {
+    const watched = this.#watched.get(endpoint);
+    if (watched?.phase !== "ejected") return;
+    // An open question was asked of an application that was not there.
+    watched.question?.abort.abort();
+    watched.question = undefined;
+    watched.askAt = Infinity;
+    watched.ready = true;
+    this.#wake();
   }
 
   #wake(): void {
@@ -250,9 +273,10 @@ export class StallWatch implements Watch {
       if (question !== undefined) return now + STALL_TICK;
       // A late response is a sign of life, for which it need not wait.
       const due = Math.min(until, watched.askAt);
-      if (now < due && calls.answeredSentAt <= watched.answered)
-        return Math.min(due, now + ASK_TIMEOUT);
+      const alive = watched.ready || calls.answeredSentAt > watched.answered;
+      if (now < due && !alive) return Math.min(due, now + ASK_TIMEOUT);
       watched.answered = calls.answeredSentAt;
+      watched.ready = false;
       this.#ask(key, watched);
       return now + STALL_TICK;
     }
@@ -309,6 +333,7 @@ export class StallWatch implements Watch {
       answered: this.#options.callsOf(key)?.answeredSentAt ?? -Infinity,
       offered: false,
       askAt: Infinity,
+      ready: false,
     };
     this.#watched.set(key, watched);
     return watched;

@@ -1,136 +1,22 @@
 /** An endpoint that stops answering: doubted, asked, ejected, asked again, tried, and in again; by a clock that the test moves. */
 import t from "tap";
-import { Deadlines } from "../../../../src/core/deadlines.ts";
-import {
-  OpenCalls,
-  type OpenCall,
-} from "../../../../src/policy/balance/open-calls.ts";
 import type { CheckResult } from "../../../../src/policy/health.ts";
 import {
-  makeOutlierDetector,
-  type OutlierDetector,
-} from "../../../../src/policy/outlier.ts";
-import { StallTicks } from "../../../../src/proxy/upstream/cluster/stall-ticks.ts";
-import {
   ASK_AGAIN,
-  StallWatch,
   TRIAL_PATIENCE,
 } from "../../../../src/proxy/upstream/cluster/stall-watch.ts";
-import { TRAFFIC_DEFAULTS } from "../../../../src/resources/traffic-policy/settings.ts";
 import {
-  fakeClock,
-  type FakeClock,
-} from "../../../support/clocks/fake-clock.ts";
+  watchBench,
+  type WatchBench,
+} from "../../../support/clocks/watch-bench.ts";
 
 const WELL: CheckResult = { kind: "healthy" };
 const SICK: CheckResult = { kind: "unhealthy", evidence: "it says nothing" };
 const UNKNOWN: CheckResult = { kind: "unknown", evidence: "not allowed" };
 
-interface Bench {
-  readonly state: { responds: boolean };
-  readonly clock: FakeClock;
-  readonly watch: StallWatch;
-  readonly detector: OutlierDetector;
-  readonly calls: ReadonlyMap<string, OpenCalls>;
-  /** Endpoints that were asked and have not answered. */
-  readonly asked: string[];
-  readonly ejections: string[];
-  /** Requests that were told that their endpoint stands still. */
-  readonly told: OpenCall[];
-  /** A request that stays open. */
-  send(endpoint: string): OpenCall;
-  /** A request that is answered at once. */
-  serve(endpoint: string): void;
-  answer(result: CheckResult | Promise<CheckResult>): Promise<void>;
-  /** Time passes, and every endpoint but `silent` answers a request in each 5 ms of it. */
-  pass(ms: number, silent?: string): void;
-}
-
-function bench(keys: readonly string[] = ["a", "b"]): Bench {
-  const clock = fakeClock();
-  const detector = makeOutlierDetector(() => 0.5);
-  detector.update(keys, TRAFFIC_DEFAULTS.outlierDetection);
-  const calls = new Map(keys.map((key) => [key, new OpenCalls()]));
-  const asked: string[] = [];
-  const ejections: string[] = [];
-  const told: OpenCall[] = [];
-  const state = { responds: true };
-  const waiting: ((result: CheckResult | Promise<CheckResult>) => void)[] = [];
-  const ticks = new StallTicks(new Deadlines(clock));
-  const watch: StallWatch = new StallWatch({
-    clock,
-    ticks,
-    detector,
-    callsOf: (key) => calls.get(key),
-    asker: {
-      ask(key) {
-        asked.push(key);
-        return new Promise((resolve) => waiting.push(resolve));
-      },
-      get responds() {
-        return state.responds;
-      },
-    },
-    eject(key, reason, evidence) {
-      const now = clock.now();
-      const ejection = detector.eject(key, reason, evidence, now);
-      if (ejection === undefined) return;
-      ejections.push(`${key} ${reason} x${ejection.times}: ${evidence}`);
-      watch.ejected(key, now);
-    },
-  });
-  watch.update(keys);
-  const callsOf = (key: string): OpenCalls => {
-    const found = calls.get(key);
-    if (found === undefined) throw new Error(key);
-    return found;
-  };
-  const send = (key: string): OpenCall => {
-    const call: OpenCall = {
-      sentAt: 0,
-      answering: false,
-      bytes: 0,
-      listed: false,
-      older: undefined,
-      younger: undefined,
-      stalled: () => told.push(call),
-    };
-    watch.saw(clock.now());
-    watch.sent(callsOf(key), call);
-    return call;
-  };
-  const serve = (key: string): void => {
-    const call = send(key);
-    callsOf(key).headed(call, true, clock.now() + 1);
-    callsOf(key).over(call, true, clock.now() + 1);
-  };
-  return {
-    state,
-    clock,
-    watch,
-    detector,
-    calls,
-    asked,
-    ejections,
-    told,
-    send,
-    serve,
-    async answer(result) {
-      waiting.shift()?.(result);
-      await new Promise((resolve) => setImmediate(resolve));
-    },
-    pass(ms, silent) {
-      for (let passed = 0; passed < ms; passed += 5) {
-        for (const key of keys) if (key !== silent) serve(key);
-        clock.advance(5);
-      }
-    },
-  };
-}
-
 /** Two endpoints at work, then three requests to "a" that it does not answer, until it is doubted. */
-function doubted(): Bench {
-  const made = bench();
+function doubted(): WatchBench {
+  const made = watchBench();
   made.pass(500);
   for (let index = 0; index < 3; index += 1) made.send("a");
   made.pass(130, "a");
@@ -178,7 +64,7 @@ void t.test(
 );
 
 void t.test("an answer to a waiting request ends the doubt", (t) => {
-  const made = bench();
+  const made = watchBench();
   made.pass(500);
   const calls = [made.send("a"), made.send("a"), made.send("a")];
   made.pass(150, "a");
@@ -195,14 +81,14 @@ void t.test("an answer to a waiting request ends the doubt", (t) => {
 });
 
 void t.test("never: the only endpoint, all at once, more than the cap", (t) => {
-  const alone = bench(["a"]);
+  const alone = watchBench(["a"]);
   alone.pass(500);
   for (let index = 0; index < 9; index += 1) alone.send("a");
   alone.clock.advance(10_000);
   t.equal(alone.detector.isHeld("a"), false);
   alone.watch.close();
 
-  const all = bench(["a", "b", "c"]);
+  const all = watchBench(["a", "b", "c"]);
   all.pass(500);
   for (const key of ["a", "b", "c"])
     for (let index = 0; index < 9; index += 1) all.send(key);
@@ -210,7 +96,7 @@ void t.test("never: the only endpoint, all at once, more than the cap", (t) => {
   t.same(all.asked, [], "nobody is quicker");
   all.watch.close();
 
-  const two = bench(["a", "b", "c"]);
+  const two = watchBench(["a", "b", "c"]);
   two.pass(500);
   for (const key of ["a", "b"])
     for (let index = 0; index < 9; index += 1) two.send(key);
@@ -231,7 +117,7 @@ void t.test("never: the only endpoint, all at once, more than the cap", (t) => {
   t.end();
 });
 
-async function ejected(): Promise<Bench> {
+async function ejected(): Promise<WatchBench> {
   const made = doubted();
   await made.answer(SICK);
   made.pass(50, "a");
@@ -284,7 +170,7 @@ void t.test(
 );
 
 /** Milliseconds until it is asked. */
-function untilAsked(made: Bench): number {
+function untilAsked(made: WatchBench): number {
   const { length } = made.asked;
   const from = made.clock.now();
   while (made.asked.length === length && made.clock.now() - from < 120_000)
@@ -293,7 +179,7 @@ function untilAsked(made: Bench): number {
 }
 
 /** Asked in vain until it is out for the sixth time: for 32 s. */
-async function longOut(): Promise<Bench> {
+async function longOut(): Promise<WatchBench> {
   const made = await ejected();
   while (made.ejections.at(-1)?.startsWith("a probe x6") !== true) {
     untilAsked(made);
@@ -339,6 +225,53 @@ void t.test("and comes back once it responds", async (t) => {
 });
 
 void t.test(
+  "one whose application is there again is asked at once, however long its ejection lasts",
+  async (t) => {
+    for (const [result, held] of [
+      [WELL, false],
+      [UNKNOWN, false],
+      [SICK, true],
+    ] as const) {
+      const made = await longOut();
+      const tell = (ready: boolean): void =>
+        made.watch.update([
+          { key: "a", ready },
+          { key: "b", ready: true },
+        ]);
+      tell(true);
+      tell(false);
+      made.pass(100, "a");
+      const { length } = made.asked;
+      tell(true);
+      made.pass(30, "a");
+      t.equal(made.asked.length, length + 1, result.kind);
+      await made.answer(result);
+      made.pass(30, "a");
+      t.equal(made.detector.isHeld("a"), held, result.kind);
+      t.equal(made.detector.onProbation("a"), true);
+      t.match(made.ejections.at(-1), "a probe x6", "it does not count");
+      made.watch.close();
+    }
+  },
+);
+
+void t.test("an open question is put again", async (t) => {
+  const made = await longOut();
+  untilAsked(made);
+  const { length } = made.asked;
+  for (const ready of [false, true]) made.watch.update([{ key: "a", ready }]);
+  made.pass(30, "a");
+  t.equal(made.asked.length, length + 1);
+  await made.answer(SICK);
+  made.pass(30, "a");
+  t.equal(made.detector.isHeld("a"), true, "the first is not listened to");
+  await made.answer(WELL);
+  made.pass(30, "a");
+  t.equal(made.detector.isHeld("a"), false);
+  made.watch.close();
+});
+
+void t.test(
   "what cannot be asked is tried; a trial without an answer costs a moment",
   async (t) => {
     const made = await ejected();
@@ -359,7 +292,7 @@ void t.test(
 void t.test(
   "a late response to what waits brings it back before its time",
   async (t) => {
-    const made = bench();
+    const made = watchBench();
     made.pass(500);
     const calls = [made.send("a"), made.send("a"), made.send("a")];
     made.pass(150, "a");
@@ -382,7 +315,7 @@ void t.test(
 void t.test(
   "ejected for another reason, it comes back by the same way; one that is gone is forgotten",
   async (t) => {
-    const made = bench();
+    const made = watchBench();
     made.pass(100);
     made.detector.eject("a", "consecutive-5xx", "five", made.clock.now());
     made.watch.ejected("a", made.clock.now());
@@ -393,7 +326,7 @@ void t.test(
     await made.answer(WELL);
     made.clock.advance(60);
     t.equal(made.detector.onProbation("a"), true);
-    made.watch.update(["b"]);
+    made.watch.update([{ key: "b", ready: true }]);
     made.clock.advance(100_000);
     t.equal(made.clock.pending, 0, "no tick where there is nothing to watch");
   },
