@@ -1,10 +1,6 @@
 /** The trace context of a request: what its header fields say, in W3C's form or B3's, and what of them goes on. */
-import {
-  FieldClass,
-  makeField,
-  type Field,
-  type Fields,
-} from "../wire/fields.ts";
+import { FieldClass } from "../mesh/field-class.ts";
+import { makeField, type Field, type Fields } from "../wire/fields.ts";
 import {
   B3_MULTI,
   B3_SINGLE,

@@ -4,7 +4,7 @@ import type {
   AuthorizationTrace,
   ConsideredRule,
 } from "../authorization/authorization.ts";
-import { providerDecision } from "./provider.ts";
+import { explainProviders } from "./provider.ts";
 import type {
   AuthorizedConnection,
   AuthorizedRequest,
@@ -12,8 +12,6 @@ import type {
 import type { ShadowFinding } from "../authorization/shadow.ts";
 import type { ClaimSet, VerifiedClaims } from "../../identity/jwt/claims.ts";
 import { readRequest, type ReadRequest } from "../path.ts";
-import { applies } from "../rate-limit.ts";
-import type { RoutedRequest } from "../router/candidate.ts";
 import type { InboundPort, Snapshot } from "../snapshot.ts";
 import {
   decision,
@@ -26,6 +24,7 @@ import {
   type SentRequest,
   type Source,
 } from "./decision.ts";
+import { limitsDecision } from "./limits.ts";
 import { explainTokens } from "./tokens.ts";
 
 export interface CalleeQuestion {
@@ -86,33 +85,29 @@ export function explainCallee(question: CalleeQuestion): CalleeAnswer {
       : explainTokens(port.tokens, question.sent, question.claims);
   if (tokens !== undefined) decisions.push(tokens.decision);
   if (tokens?.decision.refusal !== undefined) return ends(decisions);
-  const sent = tokens?.sent ?? question.sent;
-  const again = sent === question.sent ? first : readSent(question, sent);
-  const read = again?.ok === true ? again : undefined;
-  const asked = providerDecision(
-    question,
-    port,
-    read?.facts,
-    tokens?.token?.claims,
-  );
+  const claimed = tokens?.sent ?? question.sent;
+  const read = readAgain(question, question.sent, first, claimed);
+  const { decision: asked, sent = claimed } =
+    explainProviders(question, port, claimed, read?.facts, tokens?.token) ?? {};
   if (asked !== undefined) decisions.push(asked);
   if (asked?.refusal !== undefined) return ends(decisions);
+  const last = readAgain(question, claimed, read, sent);
   const { allowedBy, shadow, ...authorized } = authorization(
     question,
     port,
-    read?.facts,
+    last?.facts,
     tokens?.token?.claims,
   );
   decisions.push(authorized.decision);
   if (authorized.decision.refusal !== undefined)
     return { ...ends(decisions), shadow };
-  const limited = limits(port, read?.facts);
+  const limited = limitsDecision(port, last?.facts);
   return {
     decisions: limited === undefined ? decisions : [...decisions, limited],
     refusal: undefined,
     allowedBy,
     shadow,
-    target: read?.target ?? sent.target,
+    target: last?.target ?? sent.target,
     fields: sent.fields,
   };
 }
@@ -128,6 +123,17 @@ function readSent(
         { ...sent, scheme: "http", path: sent.target },
         snapshot.mesh.pathNormalization,
       );
+}
+
+/** `read`: what `before` was read as. */
+function readAgain(
+  question: CalleeQuestion,
+  before: SentRequest,
+  read: ReadRequest | undefined,
+  sent: SentRequest,
+): Extract<ReadRequest, { ok: true }> | undefined {
+  const again = sent === before ? read : readSent(question, sent);
+  return again?.ok === true ? again : undefined;
 }
 
 /** The declared port that the request arrived at; undefined where there is none. */
@@ -336,62 +342,5 @@ function authorizationSource({ policy, rule }: ConsideredRule): Source {
     "AuthorizationPolicy",
     policy,
     rule === undefined ? "spec" : `spec.rules[${rule}]`,
-  );
-}
-
-/** Undefined where nothing limits the port. How much of a limit is used up only the sidecar knows. */
-function limits(
-  { protection }: InboundPort,
-  request: RoutedRequest | undefined,
-): Decision | undefined {
-  const { limits: all = [], concurrency, concurrencyPolicy, body } = protection;
-  const { tls } = protection;
-  const counting = all.filter((limit) => applies(limit, request));
-  if (
-    all.length === 0 &&
-    concurrency.mode === "OFF" &&
-    body === undefined &&
-    tls === undefined
-  )
-    return undefined;
-  const [first] = all;
-  return decision(
-    "callee",
-    "limits",
-    counting.length === 0
-      ? "no rate limit counts it"
-      : `counts against ${counting.map(({ name, requests, interval }) => `${name}: ${requests} in ${interval} ms`).join("; ")}`,
-    {
-      source:
-        first === undefined
-          ? undefined
-          : sourceOf("TrafficPolicy", first.policy, "spec.rateLimit"),
-      details: [
-        ...(body === undefined
-          ? []
-          : [
-              `a request body over ${body.bytes} bytes gets 413 (TrafficPolicy/${body.policy} spec.maxRequestBodyBytes)`,
-            ]),
-        ...(tls === undefined
-          ? []
-          : [
-              `the application is spoken to over TLS, as ${tls.serverName} (TrafficPolicy/${tls.policy} spec.applicationTls)`,
-            ]),
-        ...(concurrency.mode === "OFF"
-          ? []
-          : [
-              `adaptiveConcurrency is ${concurrency.mode}${concurrencyPolicy === undefined ? " (the default)" : ` (TrafficPolicy/${concurrencyPolicy} spec.adaptiveConcurrency)`}`,
-            ]),
-      ],
-      notMatched: all
-        .filter((limit) => !counting.includes(limit))
-        .map(({ policy, matches }) => ({
-          source: sourceOf("TrafficPolicy", policy, "spec.rateLimit"),
-          why:
-            request === undefined
-              ? "not an HTTP request"
-              : (matches?.why?.(request) ?? "it is not for this request"),
-        })),
-    },
   );
 }

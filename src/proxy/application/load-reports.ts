@@ -11,7 +11,8 @@ import {
 } from "../../policy/balance/load-report.ts";
 import { EFFECTS, type Outcome } from "../../policy/outcome.ts";
 import type { Notifier, ServerStream } from "../../wire/exchange.ts";
-import { FieldClass, makeField, type Field } from "../../wire/fields.ts";
+import { FieldClass } from "../../mesh/field-class.ts";
+import { makeField, type Field } from "../../wire/fields.ts";
 import { encodeLoadNotice } from "../../wire/load-notice.ts";
 import { LOAD } from "../exchange/heads.ts";
 

@@ -10,7 +10,8 @@ import ipaddr from "ipaddr.js";
 import { messageOf, UserError } from "../../core/errors.ts";
 import { plainAddress } from "../../core/text/network.ts";
 import type { Claims } from "../../wire/exchange.ts";
-import { FieldClass, makeField } from "../../wire/fields.ts";
+import { FieldClass } from "../../mesh/field-class.ts";
+import { makeField } from "../../wire/fields.ts";
 
 /** Every caller without an identity speaks plaintext. */
 const PROTO = makeField("x-forwarded-proto", "http");

@@ -5,12 +5,8 @@ import {
 } from "../../policy/routing/header-edits.ts";
 import type { RequestHead, ResponseHead } from "../../wire/exchange.ts";
 import { countDown } from "./max-forwards.ts";
-import {
-  FieldClass,
-  makeField,
-  type Field,
-  type Fields,
-} from "../../wire/fields.ts";
+import { FieldClass } from "../../mesh/field-class.ts";
+import { makeField, type Field, type Fields } from "../../wire/fields.ts";
 
 const { MESH, TRACE } = FieldClass;
 

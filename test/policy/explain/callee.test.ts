@@ -14,6 +14,8 @@ import {
   passed,
   step,
 } from "../../support/resources/asked-call.ts";
+import { ISSUER } from "../../support/tokens/issuer.ts";
+import { tokensOf } from "../../support/tokens/token-mesh.ts";
 
 void t.test(
   "authorization: DENY before ALLOW, each rule with what it lacked",
@@ -125,6 +127,95 @@ void t.test("CUSTOM: which providers would be asked, by which rules", (t) => {
     step(bytes, "provider").outcome,
     /speaks HTTP, and the call is bytes/,
   );
+  t.end();
+});
+
+void t.test("CUSTOM: only the provider says what it may write", (t) => {
+  const reader = {
+    when: [{ key: "request.headers[x-user]", values: ["alice"] }],
+  };
+  const resources = [
+    mesh({
+      authorization: {
+        defaultAction: "ALLOW",
+        providers: [
+          {
+            ...{ name: "opa", http: { address: "127.0.0.1:1" } },
+            headersToApplication: ["x-user", "x-role-*"],
+          },
+          {
+            ...{ name: "other", http: { address: "127.0.0.1:1" } },
+            headersToApplication: ["x-team"],
+          },
+        ],
+      },
+    }),
+    ...ORDERS,
+    tokensOf([
+      {
+        ...{ issuer: ISSUER, jwksUri: "https://idp.example.com/keys" },
+        outputClaimToHeaders: [{ header: "x-role-of", claim: "role" }],
+      },
+    ]),
+  ];
+  const asks = authorizationPolicy("shop/ask", {
+    ...{ action: "CUSTOM", provider: { name: "opa" } },
+    rules: [{ to: [{ operation: { paths: ["/asked"] } }] }],
+  });
+  const denies = authorizationPolicy("shop/no", {
+    ...{ action: "DENY", rules: [reader] },
+  });
+  const tried = authorizationPolicy(
+    "shop/tried",
+    { action: "DENY", rules: [reader] },
+    { annotations: { "istio.io/dry-run": "true" } },
+  );
+  const limit = trafficPolicy("shop/limits", {
+    targetRefs: [{ kind: "Service", name: "orders" }],
+    rateLimit: {
+      ...{ requests: 1, interval: "1s" },
+      routes: [
+        {
+          ...{ name: "alice", requests: 1, interval: "1s" },
+          matches: [{ headers: [{ name: "x-user", value: "alice" }] }],
+        },
+      ],
+    },
+  });
+  const sent = (target: string): Parameters<typeof callee>[1] => ({
+    claims: { iss: ISSUER, sub: "carol", role: "boss" },
+    sent: {
+      ...{ method: "GET", authority: "orders.shop", target },
+      fields: [
+        { name: "x-user", value: "alice" },
+        { name: "x_user", value: "alice" },
+        { name: "x-role-of", value: "king" },
+        { name: "x-role-no", value: "king" },
+        { name: "x-team", value: "red" },
+      ],
+    },
+  });
+  const names = ({ fields }: ReturnType<typeof callee>): string =>
+    fields.map(({ name, value }) => `${name}=${value}`).join();
+  const without = callee([...resources, denies], sent("/"));
+  t.equal(without.refusal?.code, "DENIED", "no policy names a provider");
+  for (const target of ["/", "/asked"]) {
+    const answer = callee(
+      [...resources, asks, denies, tried, limit],
+      sent(target),
+    );
+    t.equal(answer.refusal, undefined, `${target} is not refused for it`);
+    t.equal(names(answer), "x-role-of=boss,x-team=red", target);
+    t.strictSame(answer.shadow, [], `${target} on trial`);
+    t.equal(
+      step(answer, "limits").outcome,
+      "counts against rateLimit: 1 in 1000 ms",
+      target,
+    );
+    t.strictSame(step(answer, "provider").details, [
+      "removed from what the caller sent, for only provider opa may write it: x-user, x_user, x-role-no",
+    ]);
+  }
   t.end();
 });
 

@@ -4,7 +4,7 @@ import {
   NO_IDENTITY,
   strangersClaims,
 } from "../../../src/proxy/exchange/forwarded.ts";
-import { FieldClass } from "../../../src/wire/fields.ts";
+import { FieldClass } from "../../../src/mesh/field-class.ts";
 
 const { FORWARDED, IDENTITY, MESH } = FieldClass;
 

@@ -2,12 +2,12 @@
 import type { Cancel } from "../../../core/clock.ts";
 import type { SpiffeUri } from "../../../core/units.ts";
 import type { HeaderEdits } from "../../../policy/routing/header-edits.ts";
-import { matchText } from "../../../policy/authorization/patterns.ts";
-import { dashed } from "../../../policy/tokens/token-rules.ts";
+import {
+  isWritable,
+  listed,
+} from "../../../policy/authorization/provider-headers.ts";
 import type { Provider } from "../../../resources/mesh/providers.ts";
-import { HEADER_NAME } from "../../../resources/schema-parts.ts";
 import type { ServerStream } from "../../../wire/exchange.ts";
-import { classOf, FieldClass, isLookalike } from "../../../wire/fields.ts";
 import type { Read } from "../checked-request.ts";
 
 /** What a provider is asked about. */
@@ -70,14 +70,6 @@ export interface Written {
   readonly append: boolean;
 }
 
-const { CONNECTION, FRAMING, MESH, IDENTITY } = FieldClass;
-const NEVER = CONNECTION | FRAMING | MESH | IDENTITY;
-/** These belong to one connection by older rules (RFC 2616 13.5.1), or to framing. */
-const NEVER_NAMES: ReadonlySet<string> = new Set([
-  ...["trailer", "proxy-authenticate", "proxy-authorization", "expect"],
-  ...["grpc-status", "grpc-message", "grpc-status-details-bin"],
-]);
-const NAME = new RegExp(HEADER_NAME.pattern);
 const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 /** Bytes of the names and values of one response. */
 const MOST_BYTES = 16_384;
@@ -86,23 +78,6 @@ export const MOST_PAGE = 65_536;
 /** What the caller of a denied request gets whatever is listed. */
 const TYPE = "content-type";
 const ALWAYS = ["location", "www-authenticate", TYPE];
-
-/** No list makes a provider, or a caller in its name, write these. `name`: in lower case. */
-export function isWritable(name: string): boolean {
-  return (
-    NAME.test(name) &&
-    (classOf(name) & NEVER) === 0 &&
-    !NEVER_NAMES.has(name) &&
-    !isLookalike(name)
-  );
-}
-
-/** Whether a name is on the list. A name with "_" is the one with "-", in the list and out of it. */
-export function listed(patterns: readonly string[]): (name: string) => boolean {
-  const tests = patterns.map((pattern) => matchText(dashed(pattern)));
-  return (name) =>
-    isWritable(name) && tests.some(({ meets }) => meets(dashed(name)));
-}
 
 /** The lists of a provider, made once. */
 export class HeaderRules {

@@ -7,6 +7,10 @@ import {
   unaskable,
   type CustomMatch,
 } from "../../../policy/authorization/custom.ts";
+import {
+  listed,
+  reserved,
+} from "../../../policy/authorization/provider-headers.ts";
 import type { InboundPort, Snapshot } from "../../../policy/snapshot.ts";
 import { dashed } from "../../../policy/tokens/token-rules.ts";
 import type { Provider } from "../../../resources/mesh/providers.ts";
@@ -15,13 +19,7 @@ import type { Meters } from "../../../telemetry/meters.ts";
 import { isDialogue } from "../../../wire/websocket/handshake.ts";
 import type { Check, Question } from "../check.ts";
 import type { CheckedRequest } from "../checked-request.ts";
-import {
-  listed,
-  type Allowed,
-  type Answer,
-  type Asking,
-  type Denied,
-} from "./answer.ts";
+import type { Allowed, Answer, Asking, Denied } from "./answer.ts";
 import { ProviderClients } from "./clients.ts";
 
 export interface CustomChecksOptions {
@@ -98,18 +96,16 @@ class ProviderCheck implements Check {
     return this.#question(request, match, this.#provider);
   }
 
-  /** What only the provider may say is taken out of what the caller said, asked or not; what another check wrote stays, but where this one writes it anew. */
+  /** What another check wrote stays, but where this one writes it anew. */
   #reserve(request: CheckedRequest, anew: readonly HeaderPair[] = []): void {
-    const names = request.held.head.fields
-      .map(({ name }) => name)
-      .filter(
-        (name) =>
-          this.#isItsOwn(name) &&
-          (!request.isWritten(name) ||
-            anew.some((pair) => dashed(pair.name) === dashed(name))),
-      );
-    if (names.length > 0)
-      request.edit({ set: [], add: [], remove: new Set(names) });
+    const remove = reserved(
+      request.held.head.fields,
+      this.#isItsOwn,
+      (name) =>
+        request.isWritten(name) &&
+        !anew.some((pair) => dashed(pair.name) === dashed(name)),
+    );
+    if (remove.size > 0) request.edit({ ...NO_EDITS, remove });
   }
 
   #question(

@@ -5,12 +5,14 @@
 import type { Dispatcher, Pool } from "undici";
 import { messageOf } from "../../../core/errors.ts";
 import { formatHost, splitHostPort } from "../../../core/text/host-port.ts";
+import {
+  isWritable,
+  listed,
+} from "../../../policy/authorization/provider-headers.ts";
 import { dashed } from "../../../policy/tokens/token-rules.ts";
 import type { Provider } from "../../../resources/mesh/providers.ts";
 import {
   HeaderRules,
-  isWritable,
-  listed,
   MOST_PAGE,
   type Answer,
   type Asked,

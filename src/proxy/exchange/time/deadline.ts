@@ -10,8 +10,8 @@ import type {
   ResponseHead,
   ServerStream,
 } from "../../../wire/exchange.ts";
+import { FieldClass } from "../../../mesh/field-class.ts";
 import {
-  FieldClass,
   fieldValue,
   joinedValue,
   makeField,

@@ -1,5 +1,6 @@
 /** The chunked transfer coding, decoded (RFC 9112 7.1): a state machine over bytes that may be cut anywhere. */
-import { FieldClass, type Field } from "../../fields.ts";
+import { FieldClass } from "../../../mesh/field-class.ts";
+import { type Field } from "../../fields.ts";
 import { fieldOfLine } from "./field-lines.ts";
 import { FIELD_VALUE, TOKEN } from "../../grammar.ts";
 import type { Http1Limits } from "../limits.ts";

@@ -1,11 +1,6 @@
 /** Field lines to shared `Field` objects: a line that was seen before costs one look-up, is known to be valid and brings its encodings along. */
-import {
-  FieldClass,
-  isLookalike,
-  makeField,
-  mayOutlive,
-  type Field,
-} from "../../fields.ts";
+import { FieldClass, isLookalike } from "../../../mesh/field-class.ts";
+import { makeField, mayOutlive, type Field } from "../../fields.ts";
 import { consistsOf, FIELD_VALUE, isBlank, TOKEN } from "../../grammar.ts";
 import { Http1Fault } from "../fault.ts";
 

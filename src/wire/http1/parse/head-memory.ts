@@ -1,5 +1,6 @@
 /** What the last head on a connection was made of, line by line: the next one nearly always has the same lines in the same places, and what is compared there is neither cut out nor looked up. */
-import { classOf, makeFieldOf, type Field } from "../../fields.ts";
+import { classOf } from "../../../mesh/field-class.ts";
+import { makeFieldOf, type Field } from "../../fields.ts";
 import {
   fieldOfLine,
   keptLine,

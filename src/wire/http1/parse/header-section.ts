@@ -1,6 +1,7 @@
 /** The header section of either message: field lines to neutral fields, with what belongs to framing and to the connection taken out (RFC 9110 7.6.1, RFC 9112 6). */
 import type { Claims } from "../../exchange.ts";
-import { classOf, FieldClass, type Field } from "../../fields.ts";
+import { classOf, FieldClass } from "../../../mesh/field-class.ts";
+import { type Field } from "../../fields.ts";
 import { isToken, parseDigits, withoutBlanks } from "../../grammar.ts";
 import type { HeadMemory } from "./head-memory.ts";
 import type { Http1Limits } from "../limits.ts";

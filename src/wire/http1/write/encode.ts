@@ -1,6 +1,7 @@
 /** Neutral heads to HTTP/1.1 text, one latin-1 character a byte (RFC 9112 3, 4, 5). */
 import type { RequestHead, ResponseHead } from "../../exchange.ts";
-import { FieldClass, type Field, type Fields } from "../../fields.ts";
+import { FieldClass } from "../../../mesh/field-class.ts";
+import { type Field, type Fields } from "../../fields.ts";
 import { consistsOf, FIELD_VALUE, isToken, TARGET } from "../../grammar.ts";
 import { phraseOf } from "./phrases.ts";
 import { Http1Fault } from "../fault.ts";

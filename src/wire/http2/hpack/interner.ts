@@ -2,7 +2,8 @@
  * One shared object for each header field that keeps coming: found by the bytes on the wire, so a hit decodes nothing. It outlives
  * the requests and is shared by all callers: no credential, nothing that its sender wants never indexed, and no query is kept.
  */
-import { FieldClass, mayOutlive, type Indexing } from "../../fields.ts";
+import { FieldClass } from "../../../mesh/field-class.ts";
+import { mayOutlive, type Indexing } from "../../fields.ts";
 import { ConnectionError, ErrorCode } from "../frames/frames.ts";
 import { huffmanDecode } from "./huffman.ts";
 import { Name, WireField } from "./names.ts";

@@ -1,11 +1,6 @@
 /** Names of header fields as HPACK carries them, and the field object that a decoder makes: classified once, when first seen. */
-import {
-  classOf,
-  FieldClass,
-  isLookalike,
-  type Field,
-  type Indexing,
-} from "../../fields.ts";
+import { classOf, FieldClass, isLookalike } from "../../../mesh/field-class.ts";
+import { type Field, type Indexing } from "../../fields.ts";
 import { isAuthority, isToken, parseDigits } from "../../grammar.ts";
 import { isKnownMethod } from "../../methods.ts";
 

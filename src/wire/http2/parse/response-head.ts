@@ -1,6 +1,7 @@
 /** Field lists to response heads and trailer sections (RFC 9113 8.1, 8.3.2). */
 import type { ResponseHead } from "../../exchange.ts";
-import { FieldClass, type Field, type Fields } from "../../fields.ts";
+import { FieldClass } from "../../../mesh/field-class.ts";
+import { type Field, type Fields } from "../../fields.ts";
 import { Kind, type WireField } from "../hpack/names.ts";
 import { flawOf, lengthOf, type Flaw } from "./flaws.ts";
 

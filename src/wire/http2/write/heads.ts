@@ -1,11 +1,7 @@
 /** Message heads and trailers to field blocks: pseudo-headers first, and nothing that belongs to one connection (RFC 9113 8.2.2, 8.3). */
 import type { RequestHead, ResponseHead } from "../../exchange.ts";
-import {
-  FieldClass,
-  makeField,
-  type Field,
-  type Fields,
-} from "../../fields.ts";
+import { FieldClass } from "../../../mesh/field-class.ts";
+import { makeField, type Field, type Fields } from "../../fields.ts";
 import type { Encoder } from "../hpack/encoder.ts";
 import type { ByteWriter } from "./byte-writer.ts";
 
