@@ -37,8 +37,7 @@ export class Members {
     const known = new Map<string, Member>();
     for (const sidecar of sidecars) {
       const name = nameOf(sidecar);
-      const seen = this.#seen.get(name) ?? -Infinity;
-      const counts = leased.has(name) || now - seen < JUST_LEFT;
+      const counts = leased.has(name) || this.#seen.has(name);
       // Several may have the name, each under an identity of its own: the one that is not connected is the one that is waited for.
       if (counts && known.get(name)?.connected !== false)
         known.set(name, memberOf(name, sidecar));
