@@ -4,7 +4,7 @@ import { createServer } from "node:net";
 import { Pool } from "undici";
 import { systemClock } from "../../src/core/clock.ts";
 import { messageOf } from "../../src/core/errors.ts";
-import { formatRecord, type Method } from "./calls.ts";
+import { formatRecord, NOBODY, type Method } from "./calls.ts";
 import { DEADLINE, PORTS, type Mix } from "./layout.ts";
 
 /** Milliseconds between two looks at the schedule, and between two writes. */
@@ -45,6 +45,7 @@ async function call(due: number, method: Method): Promise<void> {
 async function callOnce(
   method: Method,
 ): Promise<{ readonly by: string; readonly fault: string }> {
+  let by = NOBODY;
   try {
     const { statusCode, headers, body } = await pool.request({
       method,
@@ -53,9 +54,9 @@ async function callOnce(
       ...(method === "POST" ? { body: BODY } : {}),
       signal: AbortSignal.timeout(DEADLINE),
     });
+    by = String(headers["x-answered-by"] ?? NOBODY);
     // Not dump(), which takes a body that breaks off for a whole one.
     await body.bytes();
-    const by = String(headers["x-answered-by"] ?? "-");
     const reason = String(headers["x-wherry-reason"] ?? "");
     return {
       by,
@@ -63,10 +64,11 @@ async function callOnce(
     };
   } catch (thrown) {
     const late = thrown instanceof Error && thrown.name === "TimeoutError";
+    const what = by === NOBODY ? "no answer" : "no end of the answer";
     return {
-      by: "-",
+      by,
       fault: late
-        ? `no answer within ${DEADLINE / 1000} s`
+        ? `${what} within ${DEADLINE / 1000} s`
         : messageOf(thrown).replaceAll(/\s+/g, " "),
     };
   }

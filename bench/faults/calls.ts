@@ -3,6 +3,9 @@ import { quantile } from "../scale/figures.ts";
 
 export type Method = "GET" | "POST";
 
+/** Of a call that got no part of an answer. */
+export const NOBODY = "-";
+
 /** One call. */
 export interface CallRecord {
   /** Monotonic milliseconds at which it was due; the same clock in all processes of a machine. */
@@ -10,7 +13,7 @@ export interface CallRecord {
   /** Milliseconds until its answer was read, or it was known to fail. */
   readonly took: number;
   readonly method: Method;
-  /** Who answered; "-" where nobody did. */
+  /** Whose answer began; NOBODY where none did. */
   readonly by: string;
   /** "" for a call that succeeded. */
   readonly fault: string;
@@ -39,7 +42,7 @@ export function parseRecords(text: string): CallRecord[] {
     .split("\n")
     .slice(0, -1)
     .map((line) => {
-      const [due, took, method, by = "-", ...fault] = line.split(" ");
+      const [due, took, method, by = NOBODY, ...fault] = line.split(" ");
       return {
         due: Number(due),
         took: Number(took),

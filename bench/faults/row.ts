@@ -4,6 +4,7 @@ import {
   between,
   failedUntil,
   figuresOf,
+  NOBODY,
   type CallFigures,
   type CallRecord,
 } from "./calls.ts";
@@ -32,6 +33,8 @@ export interface Stretch {
 export interface RowFigures extends CallFigures {
   readonly failedGet: number;
   readonly failedPost: number;
+  /** GETs that failed without any part of an answer: what has begun cannot be had from another. */
+  readonly failedGetUnanswered: number;
   /** Milliseconds. */
   readonly quietP99: number;
   /** Milliseconds from the beginning of the fault until no call that was due failed, in the worst round. */
@@ -66,6 +69,11 @@ export const NO_GET_FAILS: Goal = {
   met: ({ failedGet }) => failedGet === 0,
 };
 
+export const NO_UNANSWERED_GET_FAILS: Goal = {
+  text: "no GET fails before its answer begins",
+  met: ({ failedGetUnanswered }) => failedGetUnanswered === 0,
+};
+
 export function p99Within(times: number): Goal {
   return {
     text: `p99 ≤ ${times} × quiet`,
@@ -89,6 +97,10 @@ export function rowFigures(stretches: readonly Stretch[]): RowFigures {
     ...figuresOf(records),
     failedGet: failedBy("GET"),
     failedPost: failedBy("POST"),
+    failedGetUnanswered: records.filter(
+      ({ method, by, fault }) =>
+        method === "GET" && by === NOBODY && fault !== "",
+    ).length,
     quietP99: figuresOf(quiet).p99,
     failedFor: worst(stretches, ({ records, faultAt, healedAt }) =>
       failedUntil(between(records, -Infinity, healedAt), faultAt),

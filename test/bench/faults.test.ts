@@ -6,6 +6,7 @@ import {
   figuresOf,
   firstAnswerBy,
   formatRecord,
+  NOBODY,
   parseRecords,
   type CallRecord,
 } from "../../bench/faults/calls.ts";
@@ -20,6 +21,7 @@ import {
 import {
   NONE_FAILS,
   NO_GET_FAILS,
+  NO_UNANSWERED_GET_FAILS,
   p99Within,
   rowFigures,
   type RowResult,
@@ -34,7 +36,7 @@ function record(due: number, more: Partial<CallRecord> = {}): CallRecord {
 void t.test("records are read as they were written", (t) => {
   const records = [
     record(12.5),
-    record(17.5, { method: "POST", by: "-", fault: "503 UPSTREAM_RESET" }),
+    record(17.5, { method: "POST", by: NOBODY, fault: "503 UPSTREAM_RESET" }),
   ];
   const text = records.map(formatRecord).join("");
   t.same(parseRecords(text), records);
@@ -103,6 +105,26 @@ void t.test("rounds are put together, and times are of the worst", (t) => {
   t.ok(p99Within(8).met(figures));
   t.end();
 });
+
+void t.test(
+  "a GET whose answer had begun is told from one without any",
+  (t) => {
+    const failing = (by: string, method: "GET" | "POST"): boolean =>
+      NO_UNANSWERED_GET_FAILS.met(
+        rowFigures([
+          {
+            records: [record(5, { method, by, fault: "too late" })],
+            faultAt: 0,
+            healedAt: 10,
+          },
+        ]),
+      );
+    t.equal(failing("callee-1", "GET"), true);
+    t.equal(failing(NOBODY, "GET"), false);
+    t.equal(failing(NOBODY, "POST"), true);
+    t.end();
+  },
+);
 
 void t.test("rows are chosen by how their names begin", (t) => {
   for (const short of [true, false]) {

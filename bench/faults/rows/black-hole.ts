@@ -5,6 +5,7 @@ import { cut, heal } from "../cuts.ts";
 import type { Mix } from "../layout.ts";
 import {
   NO_GET_FAILS,
+  NO_UNANSWERED_GET_FAILS,
   p99Within,
   type Goal,
   type Row,
@@ -25,15 +26,22 @@ const AFTER_SHORT = 3000;
 interface Hole {
   /** Calls that may fail: what is behind a link that was written to may have happened, and an application is given the benefit of the doubt. */
   readonly mostFailed: number;
-  /** Milliseconds after which none may fail any more; a response that drips has begun. */
+  /** Milliseconds after which none may fail any more. */
   readonly over: number;
+  /** What becomes of GETs. */
+  readonly gets: Goal;
   begin(bed: Bed): Promise<void> | void;
   end(bed: Bed): Promise<void> | void;
 }
 
-const LINK = { mostFailed: 3, over: 3000 } as const;
-const APPLICATION = { mostFailed: 10, over: 3000 } as const;
-const DRIP_OVER = 6000;
+const LINK = { mostFailed: 3, over: 3000, gets: NO_GET_FAILS } as const;
+const APPLICATION = { ...LINK, mostFailed: 10 } as const;
+/** A response that drips has begun: there is no other for that call. */
+const DRIP = {
+  ...APPLICATION,
+  over: 6000,
+  gets: NO_UNANSWERED_GET_FAILS,
+} as const;
 
 const HOLES: Readonly<Record<string, Hole>> = {
   /** Its packets are dropped on the way to and from the caller; its control plane reaches it. */
@@ -68,8 +76,7 @@ const HOLES: Readonly<Record<string, Hole>> = {
   },
   /** Answers a byte a second. */
   drip: {
-    ...APPLICATION,
-    over: DRIP_OVER,
+    ...DRIP,
     begin: (bed) => bed.order(VICTIM, "drips"),
     end: (bed) => bed.order(VICTIM, "answers"),
   },
@@ -98,7 +105,7 @@ export function blackHoleRows(short: boolean): Row[] {
     MIXES.map((mix) => ({
       name: `black-hole/${name}/${mix}`,
       goals: [
-        ...(mix === "post" ? [] : [NO_GET_FAILS]),
+        ...(mix === "post" ? [] : [hole.gets]),
         atMost(hole.mostFailed),
         noneAfter(hole.over),
         P99,

@@ -1,4 +1,4 @@
-/** When the latest few of something were, to count how many of them came after a moment: a ring that is written for each, and read for a few. */
+/** When the latest few of something were, to find the latest of several: a ring that is written for each, and read for a few. */
 import type { MonotonicMs } from "../../core/units.ts";
 
 const KEPT = 32;
@@ -14,11 +14,14 @@ export class Recent {
     this.#next = (this.#next + 1) % KEPT;
   }
 
-  /** How many of the latest 32 were after `moment`. */
-  after(moment: MonotonicMs): number {
-    if (this.#times === undefined) return 0;
-    let count = 0;
-    for (const at of this.#times) if (at > moment) count += 1;
-    return count;
+  /** Adds those that are later than what is in `latest`, which is in order, in the place of the earliest. */
+  latest(latest: Float64Array): void {
+    if (this.#times === undefined) return;
+    for (const at of this.#times) {
+      let place = 0;
+      for (; at > (latest[place] ?? Infinity); place += 1)
+        latest[place] = latest[place + 1] ?? at;
+      if (place > 0) latest[place - 1] = at;
+    }
   }
 }

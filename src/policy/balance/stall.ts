@@ -6,12 +6,13 @@
  *   doubted, and older than max(1 s, 3 × p99)                                                                 ─▶ to be ejected
  * ```
  * The more requests wait the lower the floor: one alone may be the slow one in a hundred. Where all are slow, as with long polling,
- * nobody is quicker to compare with, and nobody is doubted. Five that wait while twenty younger ones were served elsewhere are enough
- * from the floor on, whatever is usual.
+ * nobody is quicker to compare with, and nobody is doubted. While twenty younger ones were served elsewhere, five that wait are enough
+ * from the floor on, whatever is usual, and one alone is doubted sooner: the balancer lets nobody follow it.
  */
 import type { MonotonicMs } from "../../core/units.ts";
 import { emptySums, quantileOf, type Durations } from "./durations.ts";
 import type { OpenCalls, Standstill } from "./open-calls.ts";
+import type { Recent } from "./recent.ts";
 
 export interface Stall {
   /** Requests without a response, or responses without an end. */
@@ -34,13 +35,15 @@ const FLOORS: readonly (readonly [count: number, ms: number])[] = [
   [2, 250],
   [1, LATEST_DOUBT],
 ];
+/** The same for one alone that is outpaced. An application that drips has begun its response after a second, as a rule: too late to send a GET elsewhere. */
+const ALONE = LATEST_DOUBT / 2;
 /** An endpoint that is back from an ejection, on trial: one request is enough. */
 const TRIAL_FLOOR: number = SOONEST_DOUBT;
 /** Milliseconds: nothing younger takes an endpoint out. */
 const PROVEN = 1000;
 const TIMES = 3;
 const SHARE = 0.99;
-/** Were both alike, five in a row would not all be later than twenty younger ones elsewhere. */
+/** So many younger ones were served. Were both alike, five in a row would not all be later than twenty younger ones elsewhere. */
 const OUTPACED = { waiting: 5, served: 20 };
 
 /** What the endpoints of a cluster are compared with: each other. Worked out when it is asked for, once for all of them. */
@@ -48,6 +51,7 @@ export class Peers {
   readonly #find: () => readonly OpenCalls[];
   #found: readonly OpenCalls[] | undefined;
   #latest: Readonly<Record<Stall["kind"], MonotonicMs>> | undefined;
+  #outpaces: Readonly<Record<Stall["kind"], MonotonicMs>> | undefined;
   #sums: Readonly<Record<Stall["kind"], Float64Array>> | undefined;
 
   constructor(find: () => readonly OpenCalls[]) {
@@ -67,14 +71,13 @@ export class Peers {
     return this.#latest[kind];
   }
 
-  /** How many of the latest requests that have their responses were sent after `moment`. */
-  younger(kind: Stall["kind"], moment: MonotonicMs): number {
-    return this.#all.reduce(
-      (sum, each) =>
-        sum +
-        (kind === "unanswered" ? each.answered : each.finished).after(moment),
-      0,
-    );
+  /** When the oldest was sent of the youngest twenty that have their responses: they outpace what was sent before. */
+  outpaces(kind: Stall["kind"]): MonotonicMs {
+    this.#outpaces ??= {
+      unanswered: oldestOfYoungest(this.#all, (each) => each.answered),
+      unfinished: oldestOfYoungest(this.#all, (each) => each.finished),
+    };
+    return this.#outpaces[kind];
   }
 
   /** Milliseconds that 99 % of the requests to the others take at most; undefined where they had none. */
@@ -94,6 +97,15 @@ function latestOf(
   at: (calls: OpenCalls) => MonotonicMs,
 ): MonotonicMs {
   return all.reduce((latest, each) => Math.max(latest, at(each)), -Infinity);
+}
+
+function oldestOfYoungest(
+  all: readonly OpenCalls[],
+  recent: (calls: OpenCalls) => Recent,
+): MonotonicMs {
+  const youngest = new Float64Array(OUTPACED.served).fill(-Infinity);
+  for (const each of all) recent(each).latest(youngest);
+  return youngest[0] ?? -Infinity;
 }
 
 function sumOf(all: readonly OpenCalls[], kind: Stall["kind"]): Float64Array {
@@ -128,25 +140,16 @@ function judge(
 ): Stall | undefined {
   const floor = onTrial ? TRIAL_FLOOR : floorOf(count);
   // The usual case ends here.
-  if (count === 0 || age < floor) return undefined;
+  if (count === 0 || age < Math.min(floor, ALONE)) return undefined;
   if (peers.latest(kind) <= sentAt) return undefined;
+  const isOutpaced = peers.outpaces(kind) > sentAt;
+  if (age < floor && !isOutpaced) return undefined;
   const usual = peers.usual(kind, self);
   if (usual === undefined) return undefined;
-  if (age < TIMES * usual && !isOutpaced(kind, count, sentAt, peers))
-    return undefined;
+  // So many that what is usual does not matter: on the first calls all are slow.
+  const isBeyondDoubt = isOutpaced && count >= OUTPACED.waiting;
+  if (age < TIMES * usual && !isBeyondDoubt) return undefined;
   return { kind, count, age, usual, proven: age >= PROVEN };
-}
-
-/** So many wait here, while so many younger ones were served elsewhere, that what is usual does not matter: on the first calls all are slow. */
-function isOutpaced(
-  kind: Stall["kind"],
-  count: number,
-  sentAt: MonotonicMs,
-  peers: Peers,
-): boolean {
-  return (
-    count >= OUTPACED.waiting && peers.younger(kind, sentAt) >= OUTPACED.served
-  );
 }
 
 function floorOf(count: number): number {

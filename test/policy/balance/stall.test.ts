@@ -60,8 +60,30 @@ type Facts = readonly [
 
 const TABLE: readonly Facts[] = [
   ["nothing waits", [], 5000, false],
-  ["one has waited for less than a second", [1000], 1900, false],
-  ["one has waited for longer", [1000], 2001, true],
+  ["one has waited for less than half a second", [1000], 1499, false],
+  ["one has waited for longer", [1000], 1501, true],
+  [
+    "one, and nineteen younger ones were served elsewhere",
+    [1000],
+    1999,
+    false,
+    { until: 1100 },
+  ],
+  ["the same for a second", [1000], 2001, true, { until: 1100 }],
+  [
+    "one, and twenty younger ones were served elsewhere",
+    [1000],
+    1501,
+    true,
+    { until: 1105 },
+  ],
+  [
+    "one, and siblings take a fifth of that",
+    [1000],
+    1550,
+    false,
+    { sibling: 200 },
+  ],
   ["two: a quarter of a second", [1000, 1010], 1251, true],
   ["two, not that long", [1000, 1010], 1240, false],
   ["three: a tenth", [1000, 1010, 1020], 1101, true],

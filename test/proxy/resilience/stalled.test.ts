@@ -32,7 +32,7 @@ interface Shop {
   readonly clock: FakeClock;
 }
 
-function shop(): Shop {
+function shop(simple = "ROUND_ROBIN"): Shop {
   const clock = fakeClock({ wall: Date.now() });
   const answer = (response: ServerResponse, status: number): void => {
     response.statusCode = status;
@@ -60,7 +60,7 @@ function shop(): Shop {
       resources: [
         resource("TrafficPolicy", "orders", {
           targetRefs: [{ kind: "Service", name: "orders" }],
-          loadBalancer: { simple: "ROUND_ROBIN" },
+          loadBalancer: { simple },
         }),
       ],
     },
@@ -189,6 +189,36 @@ void t.test(
         const [first] = (await cluster(pair)).endpoints;
         return first?.held === false && !first.onProbation;
       });
+    });
+  },
+);
+
+void t.test(
+  "a GET alone at an instance that begins to respond after a second, and never ends, is answered by the other one",
+  async (t) => {
+    const made = shop("PEAK_EWMA");
+    const { clock } = made;
+    await withPair(made.options, async (pair) => {
+      for (let index = 0; index < 40; index += 1) {
+        await pair.call();
+        clock.advance(1);
+      }
+      made.mode = "hang";
+      const [get] = await hold(pair, made, "GET", 1);
+      const drips = clock.now() + 1000;
+      let over = false;
+      void get?.then(() => (over = true));
+      // Nobody else goes where one waits.
+      clock.advance(60);
+      for (let index = 0; index < 25; index += 1) {
+        t.equal((await pair.call({ method: "POST", body: "x" })).status, 200);
+        clock.advance(5);
+      }
+      await passUntil(clock, () => over || clock.now() >= drips);
+      t.ok(over, "before there is anything of that response");
+      for (const response of made.held) response.end("x");
+      t.equal((await get)?.text, "200");
+      t.same((await cluster(pair)).ejections, [], "nothing is proved so soon");
     });
   },
 );

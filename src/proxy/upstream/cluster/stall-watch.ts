@@ -22,11 +22,16 @@ import {
   type Stall,
 } from "../../../policy/balance/stall.ts";
 import { UnaryMethods } from "../../../policy/balance/unary-methods.ts";
-import { resultOfError, type CheckResult } from "../../../policy/health.ts";
 import type {
   EjectionReason,
   OutlierDetector,
 } from "../../../policy/outlier.ts";
+import {
+  askQuestion,
+  ASK_TIMEOUT,
+  type Question,
+  type Questioner,
+} from "./question.ts";
 import { STALL_TICK, type StallTicks, type Watch } from "./stall-ticks.ts";
 
 export interface StallWatchOptions {
@@ -34,19 +39,8 @@ export interface StallWatchOptions {
   readonly ticks: StallTicks;
   readonly detector: OutlierDetector;
   callsOf(endpoint: string): OpenCalls | undefined;
-  readonly asker: {
-    /** A request of our own. What it gives after the signal aborted does not matter. */
-    ask(endpoint: string, signal: AbortSignal): Promise<CheckResult>;
-    /** Silence is evidence: endpoints of this cluster do respond to such a request. */
-    readonly responds: boolean;
-  };
+  readonly asker: Questioner;
   eject(endpoint: string, reason: EjectionReason, evidence: string): void;
-}
-
-interface Question {
-  readonly abort: AbortController;
-  /** Undefined while it is open. */
-  result: CheckResult | undefined;
 }
 
 interface Watched {
@@ -58,18 +52,20 @@ interface Watched {
   answered: MonotonicMs;
   /** On trial: to any request, not only to one that may be repeated. */
   offered: boolean;
+  /** When what waits there was told last. */
+  toldAt: MonotonicMs;
   /** When it is asked again, however long its ejection lasts; Infinity where it has not failed to respond. */
   askAt: MonotonicMs;
   /** Its sidecar says that the application responds again: it is asked at once. */
   ready: boolean;
 }
 
-/** Milliseconds that a response to our own request may take. */
-export const ASK_TIMEOUT = 1000;
 /** Milliseconds that our own request is waited for before what waits is sent elsewhere. */
 const SHORT_DOUBT = 50;
 /** Milliseconds, half more or less, after which one that did not respond is asked again: that costs no customer anything, and an ejection may have a minute to go. */
 export const ASK_AGAIN = 10_000;
+/** Milliseconds after which what waits at an ejected endpoint has another chance to go elsewhere: there was no budget before, or no response there. */
+const TELL_AGAIN = 250;
 /** Milliseconds on trial after which it is offered to requests that may not be repeated. */
 export const TRIAL_PATIENCE = 2000;
 /** Milliseconds after which latencies weigh half. */
@@ -215,6 +211,7 @@ export class StallWatch implements Watch {
         this.#followDoubt(key, calls, watched, peers, now);
         return now + STALL_TICK;
       case "ejected":
+        this.#tellAgain(calls, watched, peers, now);
         return this.#followEjected(key, calls, watched, now);
       case "trial":
         return this.#followTrial(key, calls, watched, peers, now);
@@ -258,6 +255,18 @@ export class StallWatch implements Watch {
           ? `${wordsOf(stall)}; ${result.evidence}`
           : wordsOf(stall),
       );
+  }
+
+  #tellAgain(
+    calls: OpenCalls,
+    watched: Watched,
+    peers: Peers,
+    now: MonotonicMs,
+  ): void {
+    if (now - watched.toldAt < TELL_AGAIN) return;
+    watched.toldAt = now;
+    // One that was ejected for something else may only be slow.
+    if (stallOf(calls, peers, false, now) !== undefined) calls.tell(now);
   }
 
   #followEjected(
@@ -332,6 +341,7 @@ export class StallWatch implements Watch {
       question: undefined,
       answered: this.#options.callsOf(key)?.answeredSentAt ?? -Infinity,
       offered: false,
+      toldAt: now,
       askAt: Infinity,
       ready: false,
     };
@@ -354,26 +364,7 @@ export class StallWatch implements Watch {
 
   #ask(key: string, watched: Watched): void {
     const { clock, asker } = this.#options;
-    const question: Question = {
-      abort: new AbortController(),
-      result: undefined,
-    };
-    watched.question = question;
-    const settle = (result: CheckResult): void => {
-      cancel();
-      question.result ??= result;
-    };
-    const cancel = clock.after(ASK_TIMEOUT, () => {
-      settle({
-        kind: asker.responds ? "unhealthy" : "unknown",
-        evidence: `no response to a request of our own within ${ASK_TIMEOUT} ms`,
-      });
-      question.abort.abort();
-    });
-    question.abort.signal.addEventListener("abort", cancel, { once: true });
-    asker
-      .ask(key, question.abort.signal)
-      .then(settle, (error: unknown) => settle(resultOfError(error)));
+    watched.question = askQuestion(asker, clock, key);
   }
 
   #fade(now: MonotonicMs): void {

@@ -1,7 +1,7 @@
 /** Limits of a sidecar as a whole: connections, requests, memory and time. */
 import { LATEST_DOUBT, SOONEST_DOUBT } from "../../../policy/balance/stall.ts";
 import { CLOSE_GRACE } from "../../../proxy/exchange/web-socket.ts";
-import { ASK_TIMEOUT } from "../../../proxy/upstream/cluster/stall-watch.ts";
+import { ASK_TIMEOUT } from "../../../proxy/upstream/cluster/question.ts";
 import {
   RESOLVE_WITHIN,
   MOST_OPEN,

@@ -63,6 +63,54 @@ void t.test(
   },
 );
 
+void t.test(
+  "one request alone goes elsewhere before a second has passed, where others are served",
+  (t) => {
+    const made = watchBench();
+    made.pass(500);
+    const call = made.send("a");
+    made.pass(490, "a");
+    t.same(made.asked, [], "not yet");
+    made.pass(120, "a");
+    t.same(made.asked, ["a"]);
+    t.same([...new Set(made.told)], [call]);
+    t.same(made.ejections, [], "that takes a second");
+    made.watch.close();
+    t.end();
+  },
+);
+
+void t.test(
+  "what still waits when it is ejected is told again, four times a second",
+  async (t) => {
+    const made = await ejected();
+    t.equal(made.ejections.length, 1);
+    made.told.length = 0;
+    made.pass(300, "a");
+    t.equal(made.told.length, 3, "once");
+    made.pass(500, "a");
+    t.equal(made.told.length, 9);
+    made.watch.close();
+  },
+);
+
+void t.test(
+  "what is in flight at one that was ejected for something else is left alone while it may be slow",
+  (t) => {
+    const made = watchBench();
+    made.pass(500);
+    const call = made.send("a");
+    made.detector.eject("a", "consecutive-5xx", "five", made.clock.now());
+    made.watch.ejected("a", made.clock.now());
+    made.pass(490, "a");
+    t.same(made.told, []);
+    made.pass(260, "a");
+    t.same([...new Set(made.told)], [call]);
+    made.watch.close();
+    t.end();
+  },
+);
+
 void t.test("an answer to a waiting request ends the doubt", (t) => {
   const made = watchBench();
   made.pass(500);
