@@ -4,10 +4,9 @@ import type { Clock } from "../../core/clock.ts";
 import { formatDuration } from "../../core/duration.ts";
 import { messageOf, UserError } from "../../core/errors.ts";
 import type { Logger } from "../../core/log.ts";
-import { networkOf } from "../../core/text/network.ts";
-import { tokenBucket, type TokenBucket } from "../../core/token-bucket.ts";
-import type { SpiffeUri } from "../../core/units.ts";
+import type { SpiffeUri, WallMs } from "../../core/units.ts";
 import { readCsr } from "../../identity/csr.ts";
+import { readCertificates } from "../../identity/pem.ts";
 import type { SignedBundle } from "../../identity/trust-bundle.ts";
 import { signedTrust } from "../../push/codec.ts";
 import { formatSpiffeId, parseSpiffeId } from "../../identity/spiffe.ts";
@@ -26,12 +25,14 @@ import { EnrolmentError } from "./enrolment-error.ts";
 import type { EnrolmentTokenSpec } from "./enrolment-token.ts";
 import { proofOfPeer, type Peer } from "../push/peer.ts";
 import { BACKDATED } from "../authority/authority.ts";
-import type { Proof } from "../../identity/revoked.ts";
+import { proofOf, type Proof } from "../../identity/revoked.ts";
 import { formatName } from "../../resources/envelope.ts";
 import type { Instance } from "../registry/names.ts";
 import type { Store } from "../store/store.ts";
+import { failureLimit, type FailureLimit } from "./failure-limit.ts";
 import type { ShownCertificates } from "./shown-certificates.ts";
-import { NO_USES_LEFT, TokenSpending } from "./token-spending.ts";
+import { SIGNING, SigningQueue, type SigningLimits } from "./signing-queue.ts";
+import { TokenSpending } from "./token-spending.ts";
 import { verifyToken } from "./token-use.ts";
 
 /** What is needed of the certificate authority. */
@@ -49,7 +50,13 @@ export interface Issuer {
       readonly addresses: readonly string[];
       readonly ttlMs: number;
     },
-  ): { readonly certificateChain: string; readonly notAfter: number };
+    signal: AbortSignal,
+  ): Signed | Promise<Signed>;
+}
+
+/** PEM, leaf first. */
+interface Signed {
+  readonly certificateChain: string;
 }
 
 export interface EnrolmentOptions {
@@ -62,19 +69,19 @@ export interface EnrolmentOptions {
   readonly shown: Pick<ShownCertificates, "isSuperseded" | "issued">;
   /** Why what is proved does not stand; absent: it always does. */
   readonly faultOf?: (proof: Proof) => string | undefined;
+  /** SIGNING where absent. */
+  readonly signing?: SigningLimits;
   readonly trustDomain: string;
   readonly clock: Clock;
   readonly logger: Logger;
 }
 
-/**
- * Failures of one source and of all that are reported and logged one by one, and how fast that comes back (a second). Beyond it they are
- * still looked at: a good token works whatever shares its address, and the 256 random bits of a token cannot be guessed at any rate.
- */
-export const PER_SOURCE = { burst: 10, rate: 1 } as const;
-export const TOGETHER = { burst: 200, rate: 50 } as const;
-/** Sources whose failures are remembered. */
-const MOST_SOURCES = 10_000;
+/** What was issued, and where its validity begins. */
+interface Issued {
+  readonly response: IssueResponse;
+  readonly begins: WallMs;
+}
+
 /** What a certificate says of its holder. */
 interface Subject {
   readonly spiffeId: SpiffeUri;
@@ -87,27 +94,21 @@ export class Enrolment {
   readonly #options: EnrolmentOptions;
   readonly #failures: FailureLimit;
   readonly #spending: TokenSpending;
+  readonly #signing: SigningQueue;
 
   constructor(options: EnrolmentOptions) {
+    const { clock, signing = SIGNING } = options;
     this.#options = options;
+    this.#signing = new SigningQueue(clock, signing);
     this.#failures = failureLimit(options.clock);
     this.#spending = new TokenSpending(options.store, options.clock);
   }
 
   /** `remote`: the address without port, by which failures are counted. Rejects with EnrolmentError. */
-  async enrol(
-    { token, csr, name }: EnrolRequest,
-    remote: string,
-  ): Promise<IssueResponse> {
+  async enrol(request: EnrolRequest, remote: string): Promise<IssueResponse> {
     const { logger } = this.#options;
     try {
-      const subject = await this.#admit(token, csr, name);
-      await this.#record(token, subject, remote);
-      const issued = await this.#issue(csr, subject, () =>
-        this.#proofToBe(subject),
-      );
-      logger.info({ ...subject, remote }, "an instance has enrolled");
-      return issued;
+      return await this.#enrol(request, remote);
     } catch (thrown) {
       if (!(thrown instanceof EnrolmentError) || !isFailure(thrown))
         throw thrown;
@@ -124,6 +125,30 @@ export class Enrolment {
     }
   }
 
+  /** The token is spent for what is signed: an authority that fails or is slow costs no use. */
+  async #enrol(
+    { token, csr, name: asked }: EnrolRequest,
+    remote: string,
+  ): Promise<IssueResponse> {
+    const { store, clock, logger } = this.#options;
+    // First what costs least: a stranger's request is not parsed.
+    const { spec } = await verifyToken(store, clock, token);
+    const key = keyOfCsr(csr);
+    const release = this.#spending.hold(token, key, spec.usesLeft);
+    try {
+      const subject = await this.#admit(spec, asked);
+      const { response } = await this.#issue(csr, subject, () =>
+        this.#proofToBe(subject),
+      );
+      await this.#spending.spend(token, key);
+      await this.#record(token, subject, remote);
+      logger.info({ ...subject, remote }, "an instance has enrolled");
+      return response;
+    } finally {
+      release();
+    }
+  }
+
   /** A certificate with what the peer's has: it names the same instance, with the same labels. */
   async renew(
     peer: Peer,
@@ -136,9 +161,11 @@ export class Enrolment {
       labels: peer.labels,
       addresses: peer.addresses,
     };
-    const issued = await this.#issue(csr, subject, () => proofOfPeer(peer));
-    this.#options.shown.issued(peer);
-    return { ...issued, key };
+    const { response, begins } = await this.#issue(csr, subject, () =>
+      proofOfPeer(peer),
+    );
+    this.#options.shown.issued(peer, begins);
+    return { ...response, key };
   }
 
   /**
@@ -175,19 +202,13 @@ export class Enrolment {
     return renewed;
   }
 
-  /** Spends one use of the token, where all else is sound. */
-  async #admit(text: string, csr: string, asked: string): Promise<Subject> {
-    const { store, clock, trustDomain, nameFault } = this.#options;
-    // First what costs least: a stranger's request is not parsed.
-    const { spec } = await verifyToken(store, clock, text);
+  /** What the certificate will say of the holder of a token, where it may have one. */
+  async #admit(spec: EnrolmentTokenSpec, asked: string): Promise<Subject> {
+    const { trustDomain, nameFault } = this.#options;
     const { namespace, serviceAccount, labels, addresses = [] } = spec;
-    // Before the token is spent: a request that cannot be signed costs no use.
-    const key = keyOfCsr(csr);
-    if (spec.usesLeft < 1 && !this.#spending.hasSpent(text, key))
-      throw new EnrolmentError("refused", NO_USES_LEFT);
     const name = instanceName(asked, spec);
     const spiffeId = formatSpiffeId({ trustDomain, namespace, serviceAccount });
-    // Here, too: what is revoked costs no use.
+    // Here, too: nothing is asked of the store for what is revoked.
     this.#refuseRevoked(this.#proofToBe({ spiffeId, name }));
     const taken = await nameFault({
       namespace,
@@ -196,11 +217,10 @@ export class Enrolment {
       identity: spiffeId,
     });
     if (taken !== undefined) throw new EnrolmentError("taken", taken);
-    await this.#spending.spend(text, key);
     return { spiffeId, name, labels, addresses };
   }
 
-  /** Before it is issued: a certificate that no entry tells of is not given. */
+  /** Before it is given: a certificate that no entry tells of stays here. */
   async #record(
     token: string,
     { spiffeId, name }: Subject,
@@ -235,27 +255,42 @@ export class Enrolment {
     if (fault !== undefined) throw new EnrolmentError("refused", fault);
   }
 
+  /** What is revoked by the time of the signature is not given. */
   async #issue(
     csr: string,
     subject: Subject,
     proof: () => Proof,
-  ): Promise<IssueResponse> {
-    const { issuer, clock, logger } = this.#options;
+  ): Promise<Issued> {
+    const { issuer, clock } = this.#options;
     const settings = await this.#meshSettings();
-    // Nothing is waited for from here to the signature: what was revoked before it is not issued.
     this.#refuseRevoked(proof());
+    const ttlMs = settings.mtls.certificateTTL;
+    const { certificateChain } = await this.#signed(subject, (signal) =>
+      issuer.sign(csr, { ...subject, ttlMs }, signal),
+    );
+    const made = proofOfChain(certificateChain, subject);
+    for (const each of [proof(), made.proof]) this.#refuseRevoked(each);
+    const { trustBundle, signed } = issuer;
+    const trust =
+      signed === undefined ? Buffer.alloc(0) : signedTrust.encode(signed);
+    return {
+      response: { certificateChain, trustBundle, trust, time: clock.wall() },
+      begins: made.begins,
+    };
+  }
+
+  async #signed(
+    subject: Subject,
+    sign: (signal: AbortSignal) => Signed | Promise<Signed>,
+  ): Promise<Signed> {
     try {
-      const { certificateChain } = issuer.sign(csr, {
-        ...subject,
-        ttlMs: settings.mtls.certificateTTL,
-      });
-      const { trustBundle, signed } = issuer;
-      const trust =
-        signed === undefined ? Buffer.alloc(0) : signedTrust.encode(signed);
-      return { certificateChain, trustBundle, trust, time: clock.wall() };
+      return await this.#signing.run(sign);
     } catch (thrown) {
       const reason = messageOf(thrown);
-      logger.error({ ...subject, reason }, "a certificate cannot be issued");
+      this.#options.logger.error(
+        { ...subject, reason },
+        "a certificate cannot be issued",
+      );
       throw new EnrolmentError(
         "failed",
         `the authority cannot sign: ${reason}`,
@@ -301,6 +336,21 @@ function keyOfCsr(csr: string): string {
   }
 }
 
+/** What a certificate that was just signed will prove. */
+function proofOfChain(
+  chain: string,
+  { spiffeId }: Subject,
+): { readonly proof: Proof; readonly begins: WallMs } {
+  const [leaf] = readCertificates(chain, "certificate");
+  const id = parseSpiffeId(spiffeId);
+  if (leaf === undefined || id === undefined)
+    throw new EnrolmentError("failed", "the authority has signed nothing");
+  return {
+    proof: proofOf(leaf, spiffeId, id),
+    begins: leaf.validFromDate.getTime(),
+  };
+}
+
 /** The name that the instance gets. Throws EnrolmentError where it may not have the one that it asks for. */
 function instanceName(
   asked: string,
@@ -334,29 +384,4 @@ function isInstanceName(name: string): boolean {
   return (
     name.length <= DNS_NAME.maxLength && new RegExp(DNS_NAME.pattern).test(name)
   );
-}
-
-interface FailureLimit {
-  /** Whether a failure of this address is reported and logged. */
-  mayTell(remote: string): boolean;
-}
-
-/** Limits what is said of failures. Nobody is kept from trying. */
-function failureLimit(clock: Clock): FailureLimit {
-  const together = tokenBucket(TOGETHER);
-  const sources = new Map<string, TokenBucket>();
-  return {
-    mayTell(remote) {
-      const now = clock.now();
-      const source = networkOf(remote);
-      const bucket = sources.get(source) ?? tokenBucket(PER_SOURCE);
-      // The source that failed longest ago is forgotten first.
-      sources.delete(source);
-      sources.set(source, bucket);
-      const [oldest] = sources.keys();
-      if (sources.size > MOST_SOURCES && oldest !== undefined)
-        sources.delete(oldest);
-      return bucket.take(now) && together.take(now);
-    },
-  };
 }

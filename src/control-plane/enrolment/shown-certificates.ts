@@ -71,12 +71,11 @@ export class ShownCertificates {
   }
 
   /**
-   * It gets another one just now. Where that begins before what is noted, the note was made by a clock that is ahead of this one, or this
-   * one is behind: nothing that it says may refuse the instance, whatever the clock says next.
+   * It gets another one just now, which begins then. Where that is before what is noted, the note was made by a clock that is ahead of this
+   * one, or this one is behind: nothing that it says may refuse the instance, whatever the clock says next.
    */
-  issued(peer: Peer): void {
+  issued(peer: Peer, begins: WallMs): void {
     const instance = instanceOf(peer);
-    const begins = this.#leastBegin();
     if ((this.#newest.get(instance) ?? -Infinity) <= begins) return;
     this.#newest.set(instance, begins);
     this.#write(instance, GATHERED_FALLEN);

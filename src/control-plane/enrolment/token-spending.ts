@@ -11,7 +11,7 @@ const MOST_CONFLICTS = 20;
 /** Uses that are remembered with the keys that they were taken for. */
 const MOST_REMEMBERED = 10_000;
 
-export const NO_USES_LEFT =
+const NO_USES_LEFT =
   "the token has no uses left: make another with `wherry token create`";
 
 /** A request for a use of a token. */
@@ -29,6 +29,8 @@ export class TokenSpending {
   readonly #clock: Clock;
   /** By the token's id. */
   readonly #waiting = new Map<string, Spender[]>();
+  /** How many uses are kept, by the token's id. */
+  readonly #held = new Map<string, number>();
   /** Uses that were taken, the oldest first. */
   readonly #spent = new Set<string>();
 
@@ -38,13 +40,35 @@ export class TokenSpending {
   }
 
   /** Whether the holder of the key has taken a use of the token: its response was lost, and it asks again. */
-  hasSpent(text: string, key: string): boolean {
+  #hasSpent(text: string, key: string): boolean {
     return this.#spent.has(nameOf(text, key));
+  }
+
+  /**
+   * Keeps a use for the holder of the key while its certificate is signed: no more are signed for at a time than there are uses. Call the
+   * result when it is spent, or given up. Throws EnrolmentError.
+   */
+  hold(text: string, key: string, usesLeft: number): () => void {
+    if (this.#hasSpent(text, key)) return () => undefined;
+    if (usesLeft < 1) throw new EnrolmentError("refused", NO_USES_LEFT);
+    const id = parseToken(text)?.id ?? "";
+    const held = this.#held.get(id) ?? 0;
+    if (held >= usesLeft)
+      throw new EnrolmentError(
+        "failed",
+        "the token has no uses left but those that are being taken: try again",
+      );
+    this.#held.set(id, held + 1);
+    return () => {
+      const left = (this.#held.get(id) ?? 1) - 1;
+      if (left > 0) this.#held.set(id, left);
+      else this.#held.delete(id);
+    };
   }
 
   /** Takes one use of the token for the holder of the key, and no second one. Rejects with EnrolmentError. */
   spend(text: string, key: string): Promise<void> {
-    if (this.hasSpent(text, key)) return Promise.resolve();
+    if (this.#hasSpent(text, key)) return Promise.resolve();
     const id = parseToken(text)?.id ?? "";
     return new Promise((done, failed) => {
       const waiting = this.#waiting.get(id);

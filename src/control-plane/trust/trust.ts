@@ -155,11 +155,13 @@ export class Trust {
     return this.#note.last;
   }
 
-  /** Throws UserError where the request is unsound or nothing can be signed any more. */
-  sign(csrPem: string, request: SigningRequest): SignedCertificate {
-    const signed = this.#issuer.sign(csrPem, request);
-    this.#followSigners();
-    return signed;
+  /** Rejects with UserError where the request is unsound or nothing can be signed any more. */
+  sign(csrPem: string, request: SigningRequest): Promise<SignedCertificate> {
+    return Promise.resolve().then(() => {
+      const signed = this.#issuer.sign(csrPem, request);
+      this.#followSigners();
+      return signed;
+    });
   }
 
   /** The control plane's own: under the root that every sidecar trusts, also one that was away. */

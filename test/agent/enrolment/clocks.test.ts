@@ -231,8 +231,12 @@ void t.test(
         {
           trustBundle: foreign.trustBundle,
           // As whoever has a token of the same account could have it signed.
-          sign: (csr, subject) =>
-            plane.authority.sign(csr, { ...subject, labels: { app: "admin" } }),
+          sign: (csr, subject, signal) =>
+            plane.authority.sign(
+              csr,
+              { ...subject, labels: { app: "admin" } },
+              signal,
+            ),
         },
       ],
     ];
@@ -245,9 +249,9 @@ void t.test(
           store: behind.store,
           issuer: {
             trustBundle: issuer.trustBundle,
-            sign: (csr, subject) => {
+            sign: (csr, subject, signal) => {
               asked += 1;
-              return issuer.sign(csr, subject);
+              return issuer.sign(csr, subject, signal);
             },
           },
           nameFault: () => Promise.resolve(undefined),

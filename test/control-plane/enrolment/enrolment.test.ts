@@ -2,11 +2,16 @@
 import { generateKeyPairSync, X509Certificate } from "node:crypto";
 import forge from "node-forge";
 import t from "tap";
+import { enrolmentTokenKey } from "../../../src/control-plane/enrolment/enrolment-token.ts";
+import type { Issuer } from "../../../src/control-plane/enrolment/enrolment.ts";
 import type { Peer } from "../../../src/control-plane/push/peer.ts";
+import { nextTurn } from "../../../src/core/slices.ts";
 import { loadCredentials } from "../../../src/identity/credentials.ts";
 import { readBinding, uriNames } from "../../../src/identity/extensions.ts";
 import { generatePrivateKey } from "../../../src/identity/private-key.ts";
+import type { Proof } from "../../../src/identity/revoked.ts";
 import { createCsr } from "../../../src/identity/x509.ts";
+import type { IssueResponse } from "../../../src/push/messages.ts";
 import { MESH } from "../../support/control-plane/push-control-plane.ts";
 import { PEER } from "../../support/control-plane/registry.ts";
 import {
@@ -167,6 +172,123 @@ void t.test(
       ),
       { kind: "failed", message: /issuing certificate has expired/ },
     );
+  },
+);
+
+/** An issuer whose signatures wait for the test. */
+function heldIssuer(): {
+  readonly issuer: Issuer;
+  readonly authority: (next: Pick<Issuer, "sign">) => void;
+  readonly asked: ((result: "sign" | Error) => void)[];
+} {
+  const asked: ((result: "sign" | Error) => void)[] = [];
+  let authority: Pick<Issuer, "sign"> | undefined;
+  return {
+    asked,
+    authority: (next) => {
+      authority = next;
+    },
+    issuer: {
+      trustBundle: "",
+      sign: (csr, subject, signal) =>
+        new Promise((done, failed) => {
+          asked.push((result) => {
+            if (result instanceof Error) failed(result);
+            else if (authority !== undefined)
+              done(authority.sign(csr, subject, signal));
+          });
+        }),
+    },
+  };
+}
+
+void t.test(
+  "a signature that fails or is late costs no use of the token",
+  async (t) => {
+    const { issuer, asked, authority: signsBy } = heldIssuer();
+    const world = await startEnrolment(t, { issuer });
+    const { enrolment, token, store, clock, authority } = world;
+    signsBy(authority);
+    const { id, text } = await token({ uses: 1 });
+    const left = async (): Promise<unknown> =>
+      (await store.get(enrolmentTokenKey(id)))?.spec;
+    const ask = (): Promise<IssueResponse> =>
+      enrolment.enrol({ token: text, csr: csr(), name: "web-1" }, REMOTE);
+    const end = async (result: "sign" | Error): Promise<void> => {
+      while (asked.length === 0) await nextTurn();
+      asked.shift()?.(result);
+    };
+
+    const failing = ask();
+    await end(new Error("the issuer is away"));
+    await t.rejects(failing, { kind: "failed", message: /issuer is away/ });
+    t.match(await left(), { usesLeft: 1 });
+
+    const late = ask();
+    while (asked.length === 0) await nextTurn();
+    await t.rejects(ask(), {
+      kind: "failed",
+      message: /no uses left but those that are being taken/,
+    });
+    clock.advance(10_000);
+    await t.rejects(late, { kind: "failed", message: /within 10 s/ });
+    asked.shift();
+    t.match(await left(), { usesLeft: 1 });
+
+    const good = ask();
+    await end("sign");
+    t.match((await good).certificateChain, /BEGIN CERTIFICATE/);
+    t.match(await left(), { usesLeft: 0 });
+    await t.rejects(ask(), { kind: "refused", message: /no uses left/ });
+    t.equal(clock.pending, 0);
+  },
+);
+
+void t.test(
+  "what is revoked while it is signed is not given, and costs no use",
+  async (t) => {
+    let fault: (proof: Proof) => string | undefined = () => undefined;
+    const { issuer, asked, authority: signsBy } = heldIssuer();
+    const world = await startEnrolment(t, {
+      issuer,
+      faultOf: (proof) => fault(proof),
+    });
+    const { enrolment, token, store, authority } = world;
+    signsBy(authority);
+    const { id, text } = await token();
+    const renew = (): Promise<unknown> => enrolment.renew(PEER, csr());
+    const enrol = (): Promise<unknown> =>
+      enrolment.enrol({ token: text, csr: csr(), name: "web-1" }, REMOTE);
+    const isNew = ({ certificate }: Proof): boolean =>
+      !["", PEER.serial, undefined].includes(certificate?.serial);
+    const rows: readonly (readonly [
+      string,
+      () => Promise<unknown>,
+      (proof: Proof) => boolean,
+    ])[] = [
+      [
+        "the certificate in use",
+        renew,
+        ({ certificate }) => certificate?.serial === PEER.serial,
+      ],
+      // Nobody knew its number before.
+      ["the certificate that comes", renew, isNew],
+      ["the certificate that comes, at enrolment", enrol, isNew],
+      ["the identity", enrol, () => true],
+    ];
+    for (const [what, ask, isRevoked] of rows) {
+      fault = () => undefined;
+      const asking = ask();
+      while (asked.length === 0) await nextTurn();
+      fault = (proof) => (isRevoked(proof) ? "it is revoked" : undefined);
+      asked.shift()?.("sign");
+      await t.rejects(
+        asking,
+        { kind: "refused", message: "it is revoked" },
+        what,
+      );
+    }
+    t.match(await store.get(enrolmentTokenKey(id)), { spec: { usesLeft: 3 } });
   },
 );
 

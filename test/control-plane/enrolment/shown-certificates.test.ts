@@ -83,7 +83,7 @@ void t.test(
       shown.shown(since(noted));
       clock.jump((-25 - noted) * HOUR);
       t.equal(shown.isSuperseded(since(noted)), false);
-      shown.issued(since(noted));
+      shown.issued(since(noted), since(-25).certificateNotBefore);
       clock.advance(50);
       await new Promise((resolve) => void setImmediate(resolve));
       clock.jump(50 * HOUR);
@@ -99,7 +99,7 @@ void t.test(
       ...{ store: openMemoryStore({ clock }), clock, logger: silentLogger },
     });
     shown.shown(since(12));
-    shown.issued(since(12));
+    shown.issued(since(12), since(23).certificateNotBefore);
     t.equal(shown.isSuperseded(since(11)), true, "a right clock lowers none");
     await shown.close();
   },

@@ -51,13 +51,16 @@ async function world(t: Scope): Promise<World> {
 }
 
 /** Fingerprint of the root that a certificate is issued under now. */
-function issuedUnder(trust: Trust): string {
-  const { certificateChain } = trust.sign(createCsr(generatePrivateKey()), {
-    spiffeId: `spiffe://${TRUST_DOMAIN}/ns/shop/sa/web`,
-    name: "web-1",
-    labels: {},
-    ttlMs: 3_600_000,
-  });
+async function issuedUnder(trust: Trust): Promise<string> {
+  const { certificateChain } = await trust.sign(
+    createCsr(generatePrivateKey()),
+    {
+      spiffeId: `spiffe://${TRUST_DOMAIN}/ns/shop/sa/web`,
+      name: "web-1",
+      labels: {},
+      ttlMs: 3_600_000,
+    },
+  );
   return rootOf(certificateChain, trust);
 }
 
@@ -73,13 +76,13 @@ const DAY = 86_400_000;
 const ID = `spiffe://${TRUST_DOMAIN}/ns/wherry-system/sa/control-plane`;
 
 /** What a control plane would do at this point. */
-function facts(trust: Trust): object {
+async function facts(trust: Trust): Promise<object> {
   const { rotation, offer, trustBundle, fingerprint } = trust;
   return {
     phase: rotation?.phase,
     serial: offer.value.serial,
     roots: readCertificates(trustBundle, "roots").map(fingerprintOf),
-    issues: issuedUnder(trust),
+    issues: await issuedUnder(trust),
     own: rootOf(trust.own(ID).certificateChain, trust),
     fingerprint,
     next: trust.nextFingerprint,
@@ -92,9 +95,9 @@ void t.test(
     const { open, directory, clock } = await world(t);
     let trust = await open();
     const old = trust.fingerprint;
-    const start = facts(trust);
+    const start = await facts(trust);
     t.match(start, { phase: undefined, roots: [old], issues: old, own: old });
-    t.same(facts((trust = await open())), start, "nothing is said anew");
+    t.same(await facts((trust = await open())), start, "nothing is said anew");
 
     const steps: readonly (readonly [string, () => Promise<void>, object])[] = [
       ["add", () => trust.begin(), { issues: old, own: old, fingerprint: old }],
@@ -109,7 +112,7 @@ void t.test(
       const trustBundle = trust.trustBundle;
       await step();
       next = trust.rotation?.to ?? "";
-      const now = facts(trust);
+      const now = await facts(trust);
       t.match(now, {
         phase,
         roots: phase === "retire" ? [next] : [old, next],
@@ -130,7 +133,7 @@ void t.test(
       );
       clock.advance(1000);
       t.match(
-        facts((trust = await open())),
+        await facts((trust = await open())),
         { ...now, serial: trust.offer.value.serial },
         `${phase}, after a crash`,
       );
@@ -141,7 +144,7 @@ void t.test(
     t.match(trust, { rotation: undefined, last: { from: old, to: next } });
     t.equal(trust.offer.value.serial, serial, "nothing is left to say");
     trust = await open();
-    t.match(facts(trust), { roots: [next], issues: next, own: next });
+    t.match(await facts(trust), { roots: [next], issues: next, own: next });
     t.notOk(existsSync(join(directory, "next")));
     t.notOk(existsSync(join(directory, "promoted")));
   },
@@ -193,7 +196,7 @@ void t.test("a crash in the midst of the promotion", async (t) => {
     join(directory, "issuing.key"),
   );
   trust = await open();
-  t.match(facts(trust), { phase: "retire", roots: [to], issues: to });
+  t.match(await facts(trust), { phase: "retire", roots: [to], issues: to });
 });
 
 void t.test("a root of one's own, kept offline", async (t) => {
@@ -246,10 +249,10 @@ void t.test("nothing acts before the store has it", async (t) => {
         : store.setNote(name, value),
   });
   await trust.begin();
-  const before = facts(trust);
+  const before = await facts(trust);
   clock.advance(1000);
   await t.rejects(trust.reissue(1), { message: "disk full" });
-  t.same(facts(trust), before);
+  t.same(await facts(trust), before);
 });
 
 void t.test(
@@ -264,13 +267,16 @@ void t.test(
         trustDomain: TRUST_DOMAIN,
         times: [clock.wall()],
       });
-    for (const renew of [() => issuedUnder(trust), () => trust.own(ID)]) {
+    for (const renew of [
+      () => issuedUnder(trust),
+      () => Promise.resolve(trust.own(ID)),
+    ]) {
       const before = trust.signed;
       const first = trust.issuingNotAfter;
-      renew();
+      await renew();
       t.equal(trust.signed, before, "one that goes on is signed once");
       clock.advance(first - clock.wall() - 80 * DAY);
-      renew();
+      await renew();
       t.ok(trust.issuingNotAfter > first);
       clock.advance(100 * DAY);
       t.match(opened(), { serial });
@@ -295,10 +301,10 @@ void t.test("a promotion that failed goes on", async (t) => {
   await t.rejects(trust.retire(), { message: /cannot take the place/ });
   rmSync(blocked, { recursive: true });
   await trust.retire();
-  t.match(facts(trust), { phase: "retire", roots: [to], issues: to });
+  t.match(await facts(trust), { phase: "retire", roots: [to], issues: to });
   t.ok(existsSync(join(directory, "root.key")), "the new root has its key");
   trust = await open();
-  t.match(facts(trust), { phase: "retire", roots: [to], issues: to });
+  t.match(await facts(trust), { phase: "retire", roots: [to], issues: to });
 });
 
 void t.test("a begin that the store did not take goes on", async (t) => {

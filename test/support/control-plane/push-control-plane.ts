@@ -12,7 +12,10 @@ import {
   createEnrolmentToken,
   type EnrolmentTokenOptions,
 } from "../../../src/control-plane/enrolment/enrolment-token.ts";
-import { Enrolment } from "../../../src/control-plane/enrolment/enrolment.ts";
+import {
+  Enrolment,
+  type Issuer,
+} from "../../../src/control-plane/enrolment/enrolment.ts";
 import { makeControlPlaneMeters } from "../../../src/control-plane/meters.ts";
 import {
   openShownCertificates,
@@ -51,7 +54,8 @@ export interface Scope {
   after(run: () => Promise<void> | void): void;
 }
 
-type Issuing = Pick<Authority, "trustBundle" | "fingerprint" | "sign" | "own">;
+type Issuing = Pick<Authority, "trustBundle" | "fingerprint" | "own"> &
+  Pick<Issuer, "sign">;
 
 export interface TestControlPlane {
   readonly store: Store;

@@ -33,7 +33,8 @@ import { MOST_CAUSES } from "../../../control-plane/api/validation.ts";
 import {
   PER_SOURCE,
   TOGETHER,
-} from "../../../control-plane/enrolment/enrolment.ts";
+} from "../../../control-plane/enrolment/failure-limit.ts";
+import { SIGNING } from "../../../control-plane/enrolment/signing-queue.ts";
 import {
   HANDSHAKES_A_TURN,
   MOST_ARRIVING,
@@ -278,6 +279,13 @@ export const PUSH_LIMITS: readonly Limit[] = [
     default: `from one address ${PER_SOURCE.burst} at once, ${perSecond(PER_SOURCE.rate)}; in all ${count(TOGETHER.burst)} at once, ${perSecond(TOGETHER.rate)}`,
     beyond:
       "RESOURCE_EXHAUSTED in place of the reason; a valid token still works",
+    seen: [LOG],
+  },
+  {
+    name: "certificates that are signed",
+    default: `${SIGNING.atOnce} at a time, ${count(SIGNING.waiting)} that wait, each for ${time(SIGNING.timeout)} at most`,
+    beyond:
+      "UNAVAILABLE: the sidecar keeps its certificate and tries again; no use of its token is spent",
     seen: [LOG],
   },
   {
