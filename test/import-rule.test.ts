@@ -41,7 +41,7 @@ const WITHIN: Readonly<Record<string, Layers>> = {
   proxy: [
     ["downstream"],
     ["outbound.ts", "inbound.ts"],
-    ["plan-route.ts"],
+    ["plan-route.ts", "departure.ts"],
     ["dns"],
     ["destination.ts", "not-held.ts"],
     ["filters", "checks", "observation"],

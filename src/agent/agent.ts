@@ -9,7 +9,12 @@ import type {
   SnapshotVersion,
 } from "../policy/snapshot.ts";
 import type { Difference } from "../policy/compile/held/stock.ts";
-import type { Observed, UnreadReport } from "../push/messages.ts";
+import type {
+  Counted,
+  ObservedCall,
+  OutsideCall,
+  UnreadReport,
+} from "../push/messages.ts";
 import type { SharedLookups } from "./interest/lookups.ts";
 
 export interface Agent {
@@ -24,6 +29,8 @@ export interface Agent {
   readonly reports?: SharedReports;
   /** Takes what has come in; absent where there is no control plane to tell. */
   readonly observations?: SharedObservations;
+  /** The same of calls that leave the mesh. */
+  readonly outside?: SharedObservations<OutsideCall>;
   /** This machine's clock has jumped: what hangs on it is looked at again. */
   clockJumped(): void;
   /**
@@ -104,11 +111,11 @@ export interface SharedReports {
   tell(sightings: readonly Sighting[]): void;
 }
 
-/** What the workers of a sidecar tell of the calls that come in. */
-export interface SharedObservations {
+/** What the workers of a sidecar tell of the calls that come in, or of those that leave the mesh. */
+export interface SharedObservations<Call = ObservedCall> {
   /** Looks now and then, until the result is called. */
-  watch(look: () => Observed): Cancel;
-  tell(observed: Observed): void;
+  watch(look: () => Counted<Call>): Cancel;
+  tell(counted: Counted<Call>): void;
 }
 
 /** Milliseconds between two looks. */

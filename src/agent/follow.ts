@@ -11,6 +11,7 @@ import type { Credentials } from "../identity/credentials.ts";
 import { losesRoots } from "../identity/pem.ts";
 import type { Proof, Revoked } from "../identity/revoked.ts";
 import { timesOf } from "../identity/trust.ts";
+import type { ObservedCall, OutsideCall } from "../push/messages.ts";
 import type { AgentStatus } from "./agent-status.ts";
 import { openClient } from "./connection.ts";
 import type { MeshInterest } from "./interest/mesh-interest.ts";
@@ -40,7 +41,8 @@ export interface FollowOptions {
   readonly interest: MeshInterest | undefined;
   readonly registration: Registration;
   readonly reports: Reports;
-  readonly observations: Observations;
+  readonly observations: Observations<ObservedCall>;
+  readonly outside: Observations<OutsideCall>;
   readonly status: AgentStatus;
   readonly maxConfigBytes: Bytes;
   /** What comes is read and put in force at its pace. */
@@ -216,6 +218,7 @@ async function stream(
         registration.connected(opened, signal);
         options.reports.connected(opened, signal);
         options.observations.connected(opened, signal);
+        options.outside.connected(opened, signal);
       },
       onPush: (revision, received) => config.push(self, revision, received),
       onTrust: options.onTrust,

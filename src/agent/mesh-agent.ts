@@ -22,7 +22,12 @@ import { splitAddress, unreadableToken } from "./enrolment/enrol.ts";
 import { followControlPlane, type FollowOptions } from "./follow.ts";
 import { MeshInterest, type Declared } from "./interest/mesh-interest.ts";
 import { MeshConfig } from "./mesh-config.ts";
-import { Observations } from "./observed/observations.ts";
+import type { ObservedCall, OutsideCall } from "../push/messages.ts";
+import {
+  Observations,
+  type ObservationsOptions,
+} from "./observed/observations.ts";
+import { INCOMING, OUTSIDE } from "./observed/sorts.ts";
 import { Registration } from "./registration.ts";
 import { Reports } from "./reports.ts";
 import { openStateDirectory, type StateDirectory } from "./state-directory.ts";
@@ -69,7 +74,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const workload = (): WorkloadSpec | undefined => options.workload?.();
   const registration = new Registration({ workload, clock, logger });
   const reports = new Reports({ clock, logger });
-  const observations = new Observations({ clock, logger });
+  const seen = observationsOf({ clock, logger });
   const revoked = revokedIn(inForce);
   const certificates = await certificatesOf(options, directory, {
     config: inForce,
@@ -103,7 +108,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     onTrust: (signed) => certificates.trust(signed),
     maxConfigBytes: options.maxConfigBytes ?? MAX_CONFIG_BYTES,
     signal: stop.signal,
-    ...{ config, interest, registration, reports, observations },
+    ...{ config, interest, registration, reports, ...seen },
     ...{ status, work, revoked, clock, logger },
   };
   const following = followInTurn(follow, turn).catch((thrown: unknown) => {
@@ -116,7 +121,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
 
   const parts = {
     ...{ certificates, config, interest },
-    ...{ registration, reports, observations },
+    ...{ registration, reports, ...seen },
   };
   return {
     snapshot: inForce.snapshot,
@@ -131,7 +136,8 @@ interface AgentParts {
   readonly interest: MeshInterest | undefined;
   readonly registration: Registration;
   readonly reports: Reports;
-  readonly observations: Observations;
+  readonly observations: Observations<ObservedCall>;
+  readonly outside: Observations<OutsideCall>;
 }
 
 function agentOf(
@@ -140,7 +146,7 @@ function agentOf(
   stop: AbortController,
 ): Omit<Agent, "snapshot" | "state"> {
   const { certificates, config, interest, registration } = parts;
-  const { reports, observations } = parts;
+  const { reports, observations, outside } = parts;
   const end = async (why: string): Promise<void> => {
     stop.abort(new Error(why));
     await Promise.all([following, registration.close(), certificates.close()]);
@@ -151,6 +157,7 @@ function agentOf(
     lookups: interest,
     reports,
     observations,
+    outside,
     clockJumped: () => certificates.lookAgain(),
     setReady: (ready) => registration.setReady(ready),
     deregister: () => registration.deregister(),
@@ -163,8 +170,18 @@ function agentOf(
       interest?.close();
       reports.close();
       observations.close();
+      outside.close();
       await end("the sidecar is stopping");
     },
+  };
+}
+
+function observationsOf(
+  options: ObservationsOptions,
+): Pick<FollowOptions, "observations" | "outside"> {
+  return {
+    observations: new Observations(INCOMING, options),
+    outside: new Observations(OUTSIDE, options),
   };
 }
 

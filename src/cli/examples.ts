@@ -38,7 +38,7 @@ const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
     "wherry delete -f config/try --dry-run",
     "wherry delete workload web-1 -n shop --deregister-only",
   ],
-  status: ["wherry status", "wherry status -o json"],
+  status: ["wherry status", "wherry status --egress", "wherry status -o json"],
   lint: ["wherry lint config/examples", "wherry lint - -o json < mesh.yaml"],
   test: [
     "wherry test config/examples/tests/shop.yaml",

@@ -356,6 +356,7 @@ function apiOptions(
       registry.lease(`${namespace}/${name}`)?.confirmed === true,
     unconfirmed: () => registry.unconfirmed(),
     observed: push.observed,
+    outside: push.outside,
     push,
     acceptance: acceptanceOf(store, push),
     isReady,

@@ -20,10 +20,8 @@ import {
   type PolicyChange,
 } from "./observed/impact.ts";
 import { leadingServices, NO_SERVICES } from "./observed/leading-services.ts";
-import type {
-  ObservedCalls,
-  ObservingWorkload,
-} from "./observed/observed-calls.ts";
+import type { ObservedCalls } from "./observed/observed-calls.ts";
+import type { ObservingWorkload } from "./observed/reported-calls.ts";
 import {
   kinIn,
   settingsIn,

@@ -25,8 +25,19 @@ export type Where =
       readonly kind: "mesh";
       readonly destination: Destination;
     }
-  | { readonly kind: "outside"; readonly host: string; readonly port: number }
-  | { readonly kind: "refused"; readonly error: MeshError };
+  | ({ readonly kind: "outside" } & OutsidePlace)
+  | {
+      readonly kind: "refused";
+      readonly error: MeshError;
+      /** Where it would have gone, had policy let it. */
+      readonly outside?: OutsidePlace;
+    };
+
+/** By name or address. */
+interface OutsidePlace {
+  readonly host: string;
+  readonly port: number;
+}
 
 /** A local port that leads to one service (`--upstream`), or an address that stands for a name (`--dns`). */
 export interface LocalUpstream {
@@ -197,17 +208,20 @@ function externalByName(
 
 function outside(snapshot: Snapshot, host: string, port: number): Where {
   if (snapshot.mesh.outboundTrafficPolicy === "REGISTRY_ONLY")
-    return refused(
-      "UNKNOWN_DESTINATION",
-      `${formatHostPort(host, port)} is not in the mesh`,
-    );
+    return {
+      ...refused(
+        "UNKNOWN_DESTINATION",
+        `${formatHostPort(host, port)} is not in the mesh`,
+      ),
+      outside: { host, port },
+    };
   return { kind: "outside", host, port };
 }
 
 function refused(
   code: "BAD_REQUEST" | "UNSUPPORTED" | "UNKNOWN_DESTINATION",
   detail: string,
-): Where {
+): Extract<Where, { kind: "refused" }> {
   return {
     kind: "refused",
     error: new MeshError(code, detail, { source: "downstream" }),

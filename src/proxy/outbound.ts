@@ -26,6 +26,8 @@ import {
 import { isHeld, lookFor, notKnown, type Look } from "./not-held.ts";
 import { asMeshError } from "./exchange/rescue.ts";
 import { LocalAnswer } from "./filters/local-response.ts";
+import { departureOf } from "./departure.ts";
+import type { Departure, Departures } from "./observation/departures.ts";
 import type { Faults } from "./filters/faults.ts";
 import { atLastHop } from "./exchange/max-forwards.ts";
 import type { Judge } from "./exchange/open-ended.ts";
@@ -48,6 +50,8 @@ export interface OutboundOptions extends PlanRouteOptions {
   readonly lookups?: { readonly value: Lookups | undefined };
   readonly sinks: TelemetrySinks;
   readonly faults: Faults;
+  /** Hears of the calls that leave the mesh, or would. */
+  readonly departures: Pick<Departures, "add">;
 }
 
 /** One listener's requests. */
@@ -173,7 +177,7 @@ function resolved(waiting: Waiting, rounds: number): void {
 }
 
 function onward(
-  { options, judges }: Listener,
+  { options, upstream, judges }: Listener,
   snapshot: Snapshot,
   stream: ServerStream,
   where: Where,
@@ -183,6 +187,7 @@ function onward(
   // route: which rule, and which of its backends
   const plan = planRoute(options, snapshot, stream, where, record);
   if (plan instanceof MeshError) {
+    note(options, departureOf(where, undefined, stream, upstream));
     record.refuse(plan, true);
     return;
   }
@@ -198,11 +203,24 @@ function onward(
     return;
   }
   const judge = judges[where.kind === "outside" ? "outside" : "mesh"];
-  if (plan.fault === undefined) start(host, stream, plan, record, judge);
-  else
-    options.faults.inject(stream, record, plan.fault, (through) =>
-      start(host, through, plan, record, judge),
-    );
+  const departure = departureOf(where, plan, stream, upstream);
+  if (plan.fault === undefined) {
+    note(options, departure);
+    start(host, stream, plan, record, judge);
+    return;
+  }
+  options.faults.inject(stream, record, plan.fault, (through) => {
+    note(options, departure);
+    start(host, through, plan, record, judge);
+  });
+}
+
+/** What leaves the mesh is remembered for the control plane. */
+function note(
+  { departures }: Pick<OutboundOptions, "departures">,
+  departure: Departure | undefined,
+): void {
+  if (departure !== undefined) departures.add(departure);
 }
 
 function start(

@@ -15,6 +15,7 @@ import type {
   RegisterResponse,
   RenewRequest,
   Observed,
+  Outside,
   ReportRequest,
   Revision,
   UnreadReport,
@@ -342,5 +343,6 @@ export const registerResponse: Codec<RegisterResponse> =
   flat("RegisterResponse");
 export const reportRequest: Codec<ReportRequest> = flat("ReportRequest");
 export const observed: Codec<Observed> = flat("Observed");
+export const outside: Codec<Outside> = flat("Outside");
 /** The sender of Deregister is all that it says. */
 export const empty: Codec<Readonly<Record<string, never>>> = flat("Empty");

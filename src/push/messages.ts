@@ -152,8 +152,32 @@ export interface ObservedCall {
   readonly lastAge: number;
 }
 
-export interface Observed {
-  readonly calls: readonly ObservedCall[];
+/** What became of a call to a place outside the mesh: it went through an external Service, past all Services, or nowhere (REGISTRY_ONLY). */
+export type OutsideVerdict = "external" | "passed" | "refused";
+
+/** Calls of one sort that the application beside a sidecar made to one place outside the mesh. */
+export interface OutsideCall {
+  /** An OutsideVerdict. */
+  readonly verdict: string;
+  /** "NAMESPACE/NAME" of the external Service that took them; "" where none did. */
+  readonly service: string;
+  /** The name or the address that was called; "": places that found no room. */
+  readonly host: string;
+  readonly port: number;
+  /** Where an address was called: the host that the first call said it was for; "" where it said none. */
+  readonly name: string;
+  readonly count: number;
+  /** Milliseconds since the first and the last of them. */
+  readonly firstAge: number;
+  readonly lastAge: number;
+}
+
+/** Calls that a sidecar has counted. */
+export interface Counted<Call> {
+  readonly calls: readonly Call[];
   /** Calls that found no room. */
   readonly dropped: number;
 }
+
+export type Observed = Counted<ObservedCall>;
+export type Outside = Counted<OutsideCall>;

@@ -100,6 +100,17 @@ const TYPES: Readonly<Record<string, readonly Field[]>> = {
     one(11, "lastAge", "uint64"),
   ],
   Observed: [many(1, "calls", "ObservedCall"), one(2, "dropped", "uint64")],
+  OutsideCall: [
+    one(1, "verdict", "string"),
+    one(2, "service", "string"),
+    one(3, "host", "string"),
+    one(4, "port", "uint32"),
+    one(5, "name", "string"),
+    one(6, "count", "uint64"),
+    one(7, "firstAge", "uint64"),
+    one(8, "lastAge", "uint64"),
+  ],
+  Outside: [many(1, "calls", "OutsideCall"), one(2, "dropped", "uint64")],
   Empty: [],
 };
 

@@ -6,6 +6,7 @@ import {
   enrolRequest,
   issueResponse,
   observed,
+  outside,
   registerRequest,
   registerResponse,
   renewRequest,
@@ -17,6 +18,7 @@ import type {
   EnrolRequest,
   IssueResponse,
   Observed,
+  Outside,
   RegisterRequest,
   RegisterResponse,
   RenewRequest,
@@ -70,12 +72,13 @@ export const ENROLMENT: {
 
 export type Empty = Readonly<Record<string, never>>;
 
-/** The lease of a workload, what its sidecar has seen of those whose leases have run out, and the calls that it gets, over a certificate. */
+/** The lease of a workload, what its sidecar has seen of those whose leases have run out, the calls that it gets, and those that leave the mesh, over a certificate. */
 export const REGISTRATION: {
   readonly Register: MethodDefinition<RegisterRequest, RegisterResponse>;
   readonly Deregister: MethodDefinition<Empty, Empty>;
   readonly Report: MethodDefinition<ReportRequest, Empty>;
   readonly Observe: MethodDefinition<Observed, Empty>;
+  readonly ObserveOutside: MethodDefinition<Outside, Empty>;
 } = {
   Register: method(
     "/wherry.push.v1.Registration/Register",
@@ -85,4 +88,9 @@ export const REGISTRATION: {
   Deregister: method("/wherry.push.v1.Registration/Deregister", empty, empty),
   Report: method("/wherry.push.v1.Registration/Report", reportRequest, empty),
   Observe: method("/wherry.push.v1.Registration/Observe", observed, empty),
+  ObserveOutside: method(
+    "/wherry.push.v1.Registration/ObserveOutside",
+    outside,
+    empty,
+  ),
 };

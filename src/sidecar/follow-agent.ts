@@ -35,6 +35,10 @@ export function followAgent(
     workerPool?.observations(agent.observations);
     stops.push(agent.observations.watch(() => worker.observed()));
   }
+  if (agent.outside !== undefined) {
+    workerPool?.outside(agent.outside);
+    stops.push(agent.outside.watch(() => worker.outside()));
+  }
   stops.push(
     followJumps({
       ...followers,

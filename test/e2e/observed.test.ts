@@ -49,7 +49,12 @@ async function withShop(
   use: (
     mesh: LiveMesh,
     cli: (...argv: string[]) => ReturnType<typeof runCli>,
-    ports: { readonly outbound: number; readonly published: number },
+    ports: {
+      readonly outbound: number;
+      readonly published: number;
+      /** An application, past all sidecars. */
+      readonly appPort: number;
+    },
   ) => Promise<void>,
 ): Promise<void> {
   const app = createServer((_request, response) => response.end("ok"));
@@ -59,8 +64,8 @@ async function withShop(
     await withLiveMesh(async (mesh) => {
       for (const each of [SERVICE, TRIED, PERMISSIVE])
         await mesh.store.put(each, "absent");
-      const { port } = app.address() as AddressInfo;
-      const callee = await mesh.sidecar("shop/orders", { appPort: port });
+      const { port: appPort } = app.address() as AddressInfo;
+      const callee = await mesh.sidecar("shop/orders", { appPort });
       const caller = await mesh.sidecar("shop/web");
       const cli = (...argv: string[]): ReturnType<typeof runCli> =>
         runCli([
@@ -74,7 +79,7 @@ async function withShop(
         (status) => status === 200,
       );
       const { outbound } = caller;
-      await use(mesh, cli, { outbound, published: callee.published });
+      await use(mesh, cli, { outbound, published: callee.published, appPort });
     });
   } finally {
     app.close();
@@ -84,12 +89,14 @@ async function withShop(
 void t.test(
   "what would have been refused, and who comes in plaintext",
   async (t) => {
-    await withShop(async (_mesh, cli, { outbound, published }) => {
+    await withShop(async (_mesh, cli, { outbound, published, appPort }) => {
       const none = await cli("describe", "ap", "readers", "-n", "shop");
       t.match(none.out, /Changes no verdict: no call of the last hour/);
       for (const path of ["/secret?key=1", "/secret", "/open"])
         t.equal(await call(outbound, "orders.shop", path), 200, path);
       t.equal(await call(published, "orders.shop", "/open"), 200);
+      const place = `127.0.0.1:${appPort}`;
+      t.equal(await call(outbound, place, "/open"), 200);
 
       const { out } = await eventually(
         "the control plane has been told",
@@ -145,6 +152,16 @@ void t.test(
           },
         ],
       });
+      const egress = await eventually(
+        "the control plane has been told by the caller as well",
+        30_000,
+        () => cli("status", "--egress"),
+        ({ out }) => /passed through/.test(out),
+      );
+      t.match(
+        egress.out,
+        new RegExp(`shop/web-1 +web +${place} +passed through +1 +\\S+ ago`),
+      );
     });
   },
 );

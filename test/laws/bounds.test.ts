@@ -126,6 +126,7 @@ void t.test("requests over the bound are 503 OVERLOADED", async (t) => {
     clusters: makeClusters({ clock, pools, meters, logger: silentLogger }),
     passthrough: makePassthrough(LOCAL_STATE.workers, pools),
     mirrors: { tee: () => undefined },
+    departures: { add: () => undefined },
     faults: {
       inject: () => t.fail("there are none"),
       apply: () => undefined,

@@ -1,13 +1,13 @@
-/** What has come in at this sidecar in the last hour, bounded: reported to the control plane as it changes, and all of it at each connection. */
+/** The calls of one sort that this sidecar has seen in the last hour, bounded: reported to the control plane as it changes, and all of it at each connection. */
 import { status, type Client } from "@grpc/grpc-js";
 import type { Cancel, Clock } from "../../core/clock.ts";
 import { messageOf } from "../../core/errors.ts";
 import type { Logger } from "../../core/log.ts";
-import type { Observed, ObservedCall } from "../../push/messages.ts";
+import type { Counted } from "../../push/messages.ts";
 import { MOST_OBSERVED, OBSERVED_FOR } from "../../push/names.ts";
-import { REGISTRATION } from "../../push/services.ts";
 import { LOOK_AGAIN, type SharedObservations } from "../agent.ts";
 import { call, CallError } from "../connection.ts";
+import type { Countable, Sort } from "./sorts.ts";
 
 /** Milliseconds in which news is gathered. */
 const GATHER = 1000;
@@ -28,8 +28,8 @@ interface Connection {
   refused: boolean;
 }
 
-interface Row {
-  readonly call: ObservedCall;
+interface Row<Call> {
+  readonly call: Call;
   /** How many came in each slot, by the slot's number. */
   readonly counts: Map<number, number>;
   readonly first: number;
@@ -41,18 +41,22 @@ export interface ObservationsOptions {
   readonly logger: Logger;
 }
 
-export class Observations implements SharedObservations {
+export class Observations<
+  Call extends Countable,
+> implements SharedObservations<Call> {
+  readonly #sort: Sort<Call>;
   readonly #options: ObservationsOptions;
-  readonly #rows = new Map<string, Row>();
+  readonly #rows = new Map<string, Row<Call>>();
   /** Those that the control plane does not have as they are. */
-  readonly #news = new Set<Row>();
+  readonly #news = new Set<Row<Call>>();
   #dropped = 0;
   #connection: Connection | undefined;
   #reportedAt = Number.NEGATIVE_INFINITY;
   #cancelFlush: Cancel | undefined;
   #closed = false;
 
-  constructor(options: ObservationsOptions) {
+  constructor(sort: Sort<Call>, options: ObservationsOptions) {
+    this.#sort = sort;
     this.#options = options;
   }
 
@@ -65,11 +69,11 @@ export class Observations implements SharedObservations {
     this.#flushSoon(SPREAD);
   }
 
-  watch(look: () => Observed): Cancel {
+  watch(look: () => Counted<Call>): Cancel {
     return this.#options.clock.every(LOOK_AGAIN, () => this.tell(look()));
   }
 
-  tell({ calls, dropped }: Observed): void {
+  tell({ calls, dropped }: Counted<Call>): void {
     if (this.#closed) return;
     this.#dropped += dropped;
     const now = this.#options.clock.now();
@@ -84,9 +88,8 @@ export class Observations implements SharedObservations {
     this.#cancelFlush?.();
   }
 
-  #add(observed: ObservedCall, now: number): void {
-    const { policy, effect, peer, address, port, method, path } = observed;
-    const key = [policy, effect, peer, address, port, method, path].join(" ");
+  #add(observed: Call, now: number): void {
+    const key = this.#sort.keyOf(observed);
     let row = this.#rows.get(key);
     if (row === undefined) {
       if (this.#rows.size >= MOST_OBSERVED) {
@@ -142,7 +145,10 @@ export class Observations implements SharedObservations {
   }
 
   /** In as many messages as it takes. One that the control plane cannot read is halved, until the row is found that it cannot read. */
-  async #send(rows: readonly Row[], connection: Connection): Promise<void> {
+  async #send(
+    rows: readonly Row<Call>[],
+    connection: Connection,
+  ): Promise<void> {
     const { clock, logger } = this.#options;
     const { client, signal } = connection;
     const waiting = slicesOf(rows);
@@ -156,14 +162,14 @@ export class Observations implements SharedObservations {
       try {
         await call(
           client,
-          REGISTRATION.Observe,
+          this.#sort.method,
           { calls, dropped },
           { clock, signal, timeout: TIMEOUT },
         );
       } catch (thrown) {
         this.#dropped += dropped;
         const reason = messageOf(thrown);
-        logger.debug({ reason }, "what has come in was not reported");
+        logger.debug({ reason }, "calls that were seen were not reported");
         const code = thrown instanceof CallError ? thrown.code : undefined;
         if (code === status.RESOURCE_EXHAUSTED && slice.length > 1) {
           const half = slice.length >> 1;
@@ -180,15 +186,14 @@ export class Observations implements SharedObservations {
   }
 }
 
-function slicesOf(rows: readonly Row[]): (readonly Row[])[] {
-  const slices: Row[][] = [];
-  let slice: Row[] = [];
+function slicesOf<Call extends Countable>(
+  rows: readonly Row<Call>[],
+): (readonly Row<Call>[])[] {
+  const slices: Row<Call>[][] = [];
+  let slice: Row<Call>[] = [];
   let text = 0;
   for (const row of rows) {
-    const { policy, effect, peer, address, method, host, path } = row.call;
-    const { length } = [policy, effect, peer, address, method, host, path].join(
-      "",
-    );
+    const length = lengthOf(row.call);
     if (slice.length > 0 && text + length > MOST_TEXT) {
       slices.push(slice);
       slice = [];
@@ -200,11 +205,19 @@ function slicesOf(rows: readonly Row[]): (readonly Row[])[] {
   return slice.length === 0 ? slices : [...slices, slice];
 }
 
+/** How many characters its texts have together. */
+function lengthOf(call: object): number {
+  return Object.values(call).reduce<number>(
+    (sum, value) => sum + (typeof value === "string" ? value.length : 0),
+    0,
+  );
+}
+
 /** With the count of the last hour: the control plane replaces what it has by it. */
-function reportOf(
-  { call: of, counts, first, last }: Row,
+function reportOf<Call extends Countable>(
+  { call: of, counts, first, last }: Row<Call>,
   now: number,
-): ObservedCall {
+): Call {
   const oldest = Math.floor((now - OBSERVED_FOR) / SLOT);
   let count = 0;
   for (const [slot, some] of counts)

@@ -1,5 +1,5 @@
 /** `wherry status`: each sidecar, what it has in force, what it refused and why. */
-import type { Command } from "commander";
+import { Option, type Command } from "commander";
 import type { ActiveFault } from "../../control-plane/faults.ts";
 import type { Unconfirmed } from "../../control-plane/registry/lease.ts";
 import type { SidecarStatus } from "../../control-plane/push/status.ts";
@@ -7,7 +7,11 @@ import type { Instead } from "../../push/stand-in.ts";
 import { connectApi, withServer, type ServerOptions } from "../client.ts";
 import type { CliContext } from "../context.ts";
 import { outputOption, printOutput } from "../output.ts";
-import { plaintextText, type PlaintextStatus } from "../plaintext-text.ts";
+import { egressText, type EgressStatus } from "../observed/egress-text.ts";
+import {
+  plaintextText,
+  type PlaintextStatus,
+} from "../observed/plaintext-text.ts";
 import { age, painter, table, type Paint } from "../table.ts";
 
 /** The response of `GET /status`. */
@@ -36,6 +40,7 @@ const MOST_UNCONFIRMED = 20;
 type StatusOptions = ServerOptions & {
   readonly output?: string;
   readonly plaintext?: boolean;
+  readonly egress?: boolean;
 };
 
 export function registerStatus(program: Command, context: CliContext): void {
@@ -47,6 +52,12 @@ export function registerStatus(program: Command, context: CliContext): void {
       "--plaintext",
       "show callers that still come in plaintext to PERMISSIVE ports",
     )
+    .addOption(
+      new Option(
+        "--egress",
+        "show what workloads call outside the mesh, let through or refused",
+      ).conflicts("plaintext"),
+    )
     .addOption(outputOption("json"))
     .action(async (options: StatusOptions) => {
       const api = await connectApi(context, options);
@@ -55,6 +66,14 @@ export function registerStatus(program: Command, context: CliContext): void {
         const seen = response.body as PlaintextStatus;
         printOutput(context, options, seen, () =>
           plaintextText(seen, painter(context.colours)),
+        );
+        return;
+      }
+      if (options.egress === true) {
+        const response = await api.call("GET", "/status/egress");
+        const seen = response.body as EgressStatus;
+        printOutput(context, options, seen, () =>
+          egressText(seen, painter(context.colours)),
         );
         return;
       }

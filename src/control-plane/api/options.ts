@@ -5,6 +5,7 @@ import type { Logger } from "../../core/log.ts";
 import type { MeshSource } from "../push/catalogue/mesh-view.ts";
 import type { ApiMeters } from "../meters.ts";
 import type { ObservedCalls } from "../observed/observed-calls.ts";
+import type { OutsideCalls } from "../observed/outside-calls.ts";
 import type { PushStatus } from "../push/status.ts";
 import type { Unconfirmed } from "../registry/lease.ts";
 import type { OpenStatus } from "../status.ts";
@@ -36,6 +37,8 @@ export interface ApiOptions {
   unconfirmed(): Promise<readonly (readonly [string, Unconfirmed])[]>;
   /** The calls that sidecars have seen come in. */
   readonly observed: ObservedCalls;
+  /** Those that have left the mesh, or would have. */
+  readonly outside: OutsideCalls;
   readonly push: PushStatus;
   readonly acceptance: Acceptance;
   /** Refuses to respond as ready before this says so. */

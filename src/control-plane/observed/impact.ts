@@ -20,13 +20,12 @@ import { formatName, ROOT_NAMESPACE } from "../../resources/envelope.ts";
 import type { MeshSettings } from "../../resources/mesh/schema.ts";
 import type { TargetedWorkload } from "../../resources/policy-targets.ts";
 import type { PeerAuthenticationResource } from "../../resources/peer-authentication/schema.ts";
+import type { LeadingServices, SeenCall } from "./observed-calls.ts";
 import {
   added,
-  type LeadingServices,
   type ObservingWorkload,
   type SeenAt,
-  type SeenCall,
-} from "./observed-calls.ts";
+} from "./reported-calls.ts";
 import { factsOf, readsForgotten } from "./remembered.ts";
 import { isPlaintext } from "./plaintext.ts";
 import { add, callerOf, mergeCalls } from "./views.ts";
@@ -40,11 +39,13 @@ export interface PolicySets<P> {
   readonly after: readonly P[];
 }
 
+type SeenCalls = Omit<SeenAt<SeenCall>, "serviceAccount">;
+
 export interface ImpactContext {
   readonly settings: MeshSettings;
   /** All that there are, whether anything was seen there or not. */
   readonly workloads: readonly ObservingWorkload[];
-  readonly seen: readonly SeenAt[];
+  readonly seen: readonly SeenCalls[];
   /** Knows the Services that policies are for. */
   readonly leading: LeadingServices;
   readonly pause: Pause;
@@ -281,7 +282,7 @@ export async function authenticationImpact(
 /** Calls that found no room where this policy may refuse some. */
 function droppedOf(
   policy: PeerAuthenticationResource,
-  seen: readonly SeenAt[],
+  seen: readonly SeenCalls[],
 ): number {
   const { mtls, portLevelMtls = {} } = policy.spec;
   const isStrict = [mtls, ...Object.values(portLevelMtls)].some(

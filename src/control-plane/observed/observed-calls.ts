@@ -1,30 +1,17 @@
-/** The calls that sidecars have seen come in within the last hour, by sidecar: bounded, kept in memory, and told anew by each sidecar that connects. */
+/** The calls that sidecars have seen come in within the last hour. */
 import type { Clock } from "../../core/clock.ts";
 import type { ShadowEffect } from "../../policy/authorization/shadow.ts";
-import type { Observed, ObservedCall } from "../../push/messages.ts";
-import { MOST_OBSERVED, OBSERVED_FOR } from "../../push/names.ts";
-import type { Peer } from "../push/peer.ts";
-
-/** Rows of all sidecars. */
-const MOST_ROWS = 100_000;
-/** Characters of a text in a row: what is longer is cut, for it is shown to people. */
-const LONGEST = 512;
-/** Milliseconds between two walks over all rows for old ones, while there is no room: what comes in does not pay for one each time. */
-const SWEEP = 10_000;
-
-/** Control characters (C0, DEL, C1): rows are shown in terminals. */
-const CONTROL = /[\0-\x1f\x7f-\x9f]/;
+import type { ObservedCall } from "../../push/messages.ts";
+import {
+  cut,
+  ReportedCalls,
+  type ObservingWorkload,
+  type Times,
+} from "./reported-calls.ts";
 
 const EFFECTS: Readonly<Record<ShadowEffect, true>> = {
   ...{ refused: true, admitted: true, matched: true },
 };
-
-/** The workload that got the calls, as its certificate binds it. */
-export interface ObservingWorkload {
-  readonly namespace: string;
-  readonly name: string;
-  readonly labels: Readonly<Record<string, string>>;
-}
 
 /** Names of the Services that lead to that port of the workload; without a port, to any. */
 export type LeadingServices = (
@@ -32,180 +19,31 @@ export type LeadingServices = (
   port?: number,
 ) => ReadonlySet<string>;
 
-/** Times are wall milliseconds of this control plane. */
-export interface SeenCall extends Omit<ObservedCall, "firstAge" | "lastAge"> {
-  readonly first: number;
-  readonly last: number;
-}
+export interface SeenCall
+  extends Omit<ObservedCall, "count" | "firstAge" | "lastAge">, Times {}
 
-export interface SeenAt {
-  readonly workload: ObservingWorkload;
-  readonly calls: readonly SeenCall[];
-  /** Calls that found no room, at the sidecar or here: at most so many, for one that goes on is counted with each report. */
-  readonly dropped: number;
-}
-
-interface Sidecar {
-  readonly workload: ObservingWorkload;
-  readonly rows: Map<string, SeenCall>;
-  dropped: number;
-  /** Wall milliseconds at which a call found no room; an hour later none is known of. */
-  droppedAt: number;
-}
-
-/** A sum that stays a safe integer: what sidecars count is theirs to say. */
-export function added(left: number, right: number): number {
-  return Math.min(left + right, Number.MAX_SAFE_INTEGER);
-}
-
-export class ObservedCalls {
-  readonly #clock: Pick<Clock, "wall" | "now">;
-  /** By "NAMESPACE/NAME". */
-  readonly #sidecars = new Map<string, Sidecar>();
-  #rows = 0;
-  #sweptAt = Number.NEGATIVE_INFINITY;
-
+export class ObservedCalls extends ReportedCalls<ObservedCall, SeenCall> {
   constructor(clock: Pick<Clock, "wall" | "now">) {
-    this.#clock = clock;
-  }
-
-  /** Each call replaces what is known of the same one. What a sidecar says is about its own workload alone. */
-  report(
-    { namespace, name, labels }: Peer,
-    { calls, dropped }: Observed,
-  ): void {
-    const wall = this.#clock.wall();
-    const key = `${namespace}/${name}`;
-    const known = this.#sidecars.get(key);
-    const sidecar: Sidecar = {
-      workload: { namespace, name, labels },
-      rows: known?.rows ?? new Map<string, SeenCall>(),
-      dropped: known?.dropped ?? 0,
-      droppedAt: known?.droppedAt ?? wall,
-    };
-    this.#sidecars.set(key, sidecar);
-    this.#forgetOld(sidecar, wall);
-    drop(sidecar, dropped, wall);
-    for (const call of calls.slice(0, MOST_OBSERVED))
-      this.#put(sidecar, call, wall);
-  }
-
-  /** What those workloads got that are meant. */
-  at(isMeant: (workload: ObservingWorkload) => boolean): readonly SeenAt[] {
-    this.#forgetAllOld();
-    return [...this.#sidecars.values()]
-      .filter(({ workload }) => isMeant(workload))
-      .map(({ workload, rows, dropped }) => ({
-        workload,
-        calls: [...rows.values()],
-        dropped,
-      }));
-  }
-
-  #put(sidecar: Sidecar, call: ObservedCall, wall: number): void {
-    const seen = seenOf(call, wall);
-    if (!isSound(seen)) {
-      drop(sidecar, call.count, wall);
-      return;
-    }
-    const { policy, effect, peer, address, port, method, path } = seen;
-    const key = [policy, effect, peer, address, port, method, path].join(" ");
-    if (!sidecar.rows.has(key)) {
-      if (
-        sidecar.rows.size >= MOST_OBSERVED ||
-        call.lastAge >= OBSERVED_FOR ||
-        !this.#makeRoom(sidecar, wall)
-      ) {
-        drop(sidecar, call.count, wall);
-        return;
-      }
-      this.#rows += 1;
-    }
-    sidecar.rows.set(key, seen);
-  }
-
-  /** Where all is full, a sidecar may still hold its share, at the cost of the one that holds most. */
-  #makeRoom(sidecar: Sidecar, wall: number): boolean {
-    if (this.#rows < MOST_ROWS) return true;
-    if (this.#clock.now() >= this.#sweptAt + SWEEP) {
-      this.#forgetAllOld();
-      // It was empty, perhaps, and so forgotten.
-      const { namespace, name } = sidecar.workload;
-      this.#sidecars.set(`${namespace}/${name}`, sidecar);
-      if (this.#rows < MOST_ROWS) return true;
-    }
-    const share = Math.floor(MOST_ROWS / this.#sidecars.size);
-    if (sidecar.rows.size >= share) return false;
-    // A report looks for one no more often than its share is large: in all at no more sidecars than there may be rows.
-    let fullest = sidecar;
-    for (const each of this.#sidecars.values())
-      if (each.rows.size > fullest.rows.size) fullest = each;
-    const [oldest] = fullest.rows;
-    if (oldest === undefined || fullest === sidecar) return false;
-    const [key, { count }] = oldest;
-    fullest.rows.delete(key);
-    this.#rows -= 1;
-    drop(fullest, count, wall);
-    return true;
-  }
-
-  #forgetAllOld(): void {
-    this.#sweptAt = this.#clock.now();
-    const wall = this.#clock.wall();
-    for (const [key, sidecar] of this.#sidecars) {
-      this.#forgetOld(sidecar, wall);
-      if (sidecar.rows.size === 0 && sidecar.dropped === 0)
-        this.#sidecars.delete(key);
-    }
-  }
-
-  #forgetOld(sidecar: Sidecar, wall: number): void {
-    if (sidecar.droppedAt <= wall - OBSERVED_FOR) sidecar.dropped = 0;
-    for (const [key, { last }] of sidecar.rows)
-      if (last <= wall - OBSERVED_FOR) {
-        sidecar.rows.delete(key);
-        this.#rows -= 1;
-      }
+    super(clock, { seenOf, isSound, keyOf });
   }
 }
 
-function drop(sidecar: Sidecar, count: number, wall: number): void {
-  if (count <= 0) return;
-  sidecar.dropped = added(sidecar.dropped, count);
-  sidecar.droppedAt = wall;
-}
-
-/** Bounded in each field, whatever its sidecar says. */
 function seenOf(
-  { firstAge, lastAge, ...rest }: ObservedCall,
-  wall: number,
+  { policy, effect, peer, address, port, method, host, path }: ObservedCall,
+  times: Times,
 ): SeenCall {
-  const cut = (text: string): string => text.slice(0, LONGEST);
-  const ago = (age: number): number =>
-    wall - Math.min(Math.max(age, 0), OBSERVED_FOR);
   return {
-    ...rest,
-    policy: cut(rest.policy),
-    effect: cut(rest.effect),
-    peer: cut(rest.peer),
-    address: cut(rest.address),
-    method: cut(rest.method),
-    host: cut(rest.host),
-    path: cut(rest.path),
-    count: added(rest.count, 0),
-    first: ago(firstAge),
-    last: ago(lastAge),
+    ...{ policy: cut(policy), effect: cut(effect), peer: cut(peer) },
+    ...{ address: cut(address), port, method: cut(method) },
+    ...{ host: cut(host), path: cut(path), ...times },
   };
 }
 
-/** It says what a sidecar can have seen. */
-function isSound(seen: SeenCall): boolean {
-  const { policy, effect, peer, address, method, host, path } = seen;
-  const isFinding = Object.hasOwn(EFFECTS, effect);
-  return (
-    (policy === "" ? effect === "" : isFinding) &&
-    ![policy, peer, address, method, host, path].some((text) =>
-      CONTROL.test(text),
-    )
-  );
+function isSound({ policy, effect }: SeenCall): boolean {
+  return policy === "" ? effect === "" : Object.hasOwn(EFFECTS, effect);
+}
+
+function keyOf(seen: SeenCall): string {
+  const { policy, effect, peer, address, port, method, path } = seen;
+  return [policy, effect, peer, address, port, method, path].join(" ");
 }

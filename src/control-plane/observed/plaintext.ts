@@ -7,12 +7,8 @@ import {
   settingsIn,
   type MeshView,
 } from "../push/catalogue/mesh-view.ts";
-import {
-  added,
-  type ObservedCalls,
-  type ObservingWorkload,
-  type SeenCall,
-} from "./observed-calls.ts";
+import type { ObservedCalls, SeenCall } from "./observed-calls.ts";
+import { added, type ObservingWorkload } from "./reported-calls.ts";
 import { mergeCalls } from "./views.ts";
 
 /** Calls in plaintext to a port that takes mTLS as well. */

@@ -3,13 +3,12 @@ import { timestamp } from "../../core/clock.ts";
 import { applies, nameOf } from "../../policy/authorization/applies.ts";
 import type { AuthorizationPolicyResource } from "../../resources/authorization-policy/spec.ts";
 import type { ShadowStatus } from "../../resources/envelope.ts";
-import {
-  added,
-  type LeadingServices,
-  type ObservedCalls,
-  type ObservingWorkload,
-  type SeenCall,
+import type {
+  LeadingServices,
+  ObservedCalls,
+  SeenCall,
 } from "./observed-calls.ts";
+import { added, type ObservingWorkload } from "./reported-calls.ts";
 
 /** Callers that are named; the others are counted. */
 const MOST_NAMED = 100;

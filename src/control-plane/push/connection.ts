@@ -17,6 +17,7 @@ import type {
   RegisterResponse,
   RenewRequest,
   Observed,
+  Outside,
   ReportRequest,
 } from "../../push/messages.ts";
 import { LONGEST_REQUEST } from "../../push/names.ts";
@@ -41,6 +42,7 @@ export interface Handlers {
   readonly deregister: handleUnaryCall<Empty, Empty>;
   readonly report: handleUnaryCall<ReportRequest, Empty>;
   readonly observe: handleUnaryCall<Observed, Empty>;
+  readonly observeOutside: handleUnaryCall<Outside, Empty>;
 }
 
 interface ConnectionLimits {
@@ -103,6 +105,7 @@ export function serveConnection(
     Deregister: handlers.deregister,
     Report: handlers.report,
     Observe: handlers.observe,
+    ObserveOutside: handlers.observeOutside,
   });
   const injector = server.createConnectionInjector(
     ServerCredentials.createInsecure(),
@@ -131,5 +134,6 @@ export function strangerHandlers(
     deregister: refuse,
     report: refuse,
     observe: refuse,
+    observeOutside: refuse,
   };
 }

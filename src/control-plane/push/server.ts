@@ -27,6 +27,7 @@ import { failureOf, parseJson, unary } from "./grpc.ts";
 import { openLearned } from "./learned/learned.ts";
 import { listen, type Caller } from "./listener.ts";
 import { ObservedCalls } from "../observed/observed-calls.ts";
+import { OutsideCalls } from "../observed/outside-calls.ts";
 import type { Peer } from "./peer.ts";
 import { Sidecars } from "./sidecars.ts";
 import type { PushStatus } from "./status.ts";
@@ -64,6 +65,8 @@ export interface PushServer extends PushStatus {
   readonly mesh: MeshSource;
   /** The calls that sidecars have seen come in. */
   readonly observed: ObservedCalls;
+  /** Those that have left the mesh beside sidecars, or would have. */
+  readonly outside: OutsideCalls;
   /** Lets sidecars that know another store, or a later revision, go on with this one. Throws UserError where `storeId` is not this store's. */
   accept(storeId: string): Promise<void>;
   close(): Promise<void>;
@@ -75,7 +78,7 @@ export async function startPushServer(
 ): Promise<PushServer> {
   const { store, registry, clock, logger, meters } = options;
   const acceptance = await openAcceptance(store);
-  const observed = new ObservedCalls(clock);
+  const seen = seenCalls(clock);
   const learned = await openLearned({
     ...{ store, clock, logger },
     exists: (service) => feed.catalogue.get(`Service/${service}`) !== undefined,
@@ -103,7 +106,7 @@ export async function startPushServer(
     strangers: STRANGER_LIMITS,
     ...{ clock, logger },
     onConnection: (socket, caller, arrived) =>
-      serve(socket, caller, options, { sidecars, feed, observed, arrived }),
+      serve(socket, caller, options, { sidecars, feed, ...seen, arrived }),
     onFallen(peer, fault) {
       sidecars.end(peer, fault);
       void registry.removal.of(peer);
@@ -116,7 +119,7 @@ export async function startPushServer(
       return sidecars.connected;
     },
     mesh: feed,
-    observed,
+    ...seen,
     status: () => sidecars.status(),
     instances: () => sidecars.instances(),
     shown: (instance) => sidecars.shown(instance),
@@ -179,11 +182,22 @@ function servePeer(
   );
 }
 
+/** What sidecars have seen; nothing yet. */
+function seenCalls(
+  clock: Pick<Clock, "wall" | "now">,
+): Pick<PushServer, "observed" | "outside"> {
+  return {
+    observed: new ObservedCalls(clock),
+    outside: new OutsideCalls(clock),
+  };
+}
+
 /** What is pushed, and to which sidecars. */
 interface Pushed {
   readonly sidecars: Sidecars;
   readonly feed: Feed;
   readonly observed: ObservedCalls;
+  readonly outside: OutsideCalls;
   /** To be called once the sidecar has its first config. */
   readonly arrived: () => void;
 }
@@ -258,8 +272,11 @@ function renewing(
 function peerCalls(
   peer: Peer,
   options: PushServerOptions,
-  { sidecars, feed, observed }: Pushed,
-): Pick<Handlers, "renew" | "register" | "deregister" | "report" | "observe"> {
+  { sidecars, feed, observed, outside }: Pushed,
+): Pick<
+  Handlers,
+  "renew" | "register" | "deregister" | "report" | "observe" | "observeOutside"
+> {
   const { registry, enrolment, meters } = options;
   return {
     renew: renewing(peer, options, (csr) => enrolment.renew(peer, csr)),
@@ -284,6 +301,10 @@ function peerCalls(
     }),
     observe: unary((request) => {
       observed.report(peer, request);
+      return Promise.resolve({});
+    }),
+    observeOutside: unary((request) => {
+      outside.report(peer, request);
       return Promise.resolve({});
     }),
   };

@@ -57,6 +57,8 @@ export interface RoutePlan {
   readonly destination: string;
   /** "NAMESPACE/NAME#RULE" of the route, for the log and the span. */
   readonly route: string | undefined;
+  /** "NAMESPACE/NAME" of the external Service that it goes to; absent or undefined where it goes to none. */
+  readonly external?: string | undefined;
   /** Path without query, as policy saw it. */
   readonly path: string;
   readonly timeouts: Timeouts;

@@ -64,6 +64,12 @@ export interface MirrorsOptions {
   readonly host: RelayHost;
   readonly sinks: TelemetrySinks;
   readonly clusters: Clusters;
+  /** Hears of a copy that leaves the mesh: by which external Service, and the Host and port of its request. */
+  readonly onOutside: (
+    service: string,
+    authority: string,
+    port: number,
+  ) => void;
 }
 
 /** No retry: a copy that is lost is lost. */
@@ -163,7 +169,7 @@ class BoundedMirrors implements Mirrors {
     body: WholeBody,
     onOver: () => void,
   ): void {
-    const { clock, host, sinks, clusters } = this.#options;
+    const { clock, host, sinks, clusters, onOutside } = this.#options;
     this.#copies += 1;
     const limit = forwarded.timeouts.request || COPY_TIMEOUT;
     const shadow = new Shadow(
@@ -194,6 +200,8 @@ class BoundedMirrors implements Mirrors {
       responseEdits: undefined,
       tunnel: false,
     });
+    if (plan.external !== undefined)
+      onOutside(plan.external, forwarded.authority, cluster.port);
     new Relay(host, shadow, plan, record).start();
   }
 

@@ -10,6 +10,7 @@ import { EFFECTS, latencyOf, type Outcome } from "../../policy/outcome.ts";
 import type { RetryBudget, RetryPolicy } from "../../policy/retry.ts";
 import { originatesTls } from "../../policy/origination.ts";
 import type { Endpoint } from "../../policy/snapshot.ts";
+import { formatName } from "../../resources/envelope.ts";
 import { formatGrpcTimeout, type Timeouts } from "../../policy/timeout.ts";
 import type { RequestHead, ResponseHead } from "../../wire/exchange.ts";
 import { makeField, type Fields } from "../../wire/fields.ts";
@@ -94,6 +95,11 @@ export class OutboundPlan implements RoutePlan {
 
   get dialogueIdle(): number {
     return this.#options.state.cluster.settings.connectionPool.tcp.idleTimeout;
+  }
+
+  get external(): string | undefined {
+    const { external, service } = this.#options.state.cluster;
+    return external ? formatName(service.namespace, service.name) : undefined;
   }
 
   get retryAfter(): number {

@@ -55,6 +55,8 @@ import { makeRefusalLog } from "../../proxy/downstream/refusal-log.ts";
 import { watchMemory } from "../../proxy/downstream/memory-pressure.ts";
 import { makeMeters, type Meters } from "../../telemetry/meters.ts";
 import { makeMirrors } from "../../proxy/filters/mirror.ts";
+import { copyOf } from "../../proxy/departure.ts";
+import { Departures } from "../../proxy/observation/departures.ts";
 import { Observer } from "../../proxy/observation/observer.ts";
 import { makeOutbound } from "../../proxy/outbound.ts";
 import { refuse } from "../../proxy/exchange/refuse.ts";
@@ -253,6 +255,7 @@ export interface Downstream {
   readonly faults: Faults;
   readonly limiter: Limiter;
   readonly observer: Observer;
+  readonly departures: Departures;
   readonly tokens: TokenVerifier;
   readonly checks: OwnChecks;
   readonly eviction: Eviction;
@@ -271,21 +274,21 @@ export function makeDownstream(
   const { limits, buffers, sinks } = base;
   const { clusters, application, passthrough } = upstream;
   const serving = makeServing({
-    clock,
-    meters: base.meters,
-    logger,
-    limits,
-    buffers,
+    ...{ clock, meters: base.meters, logger, limits, buffers },
     deadlines: base.connections,
     place: workers > 1 ? { worker, workers } : undefined,
     sharedState,
   });
-  const mirrors = makeMirrors({ clock, host, sinks, clusters });
+  const departures = new Departures();
+  const mirrors = makeMirrors({
+    ...{ clock, host, sinks, clusters },
+    onOutside: (...copy) => departures.add(copyOf(...copy)),
+  });
   const faults = makeFaults({ clock, sinks, logger, tells: worker === 0 });
   const limiter = makeLimiter(clock, sharedState.rates);
   const outbound = {
     ...{ snapshot, lookups, host, sinks },
-    ...{ clusters, passthrough, mirrors, faults },
+    ...{ clusters, passthrough, mirrors, faults, departures },
   };
   const observer = new Observer({
     lines: makeRefusalLog(logger, clock),
@@ -321,6 +324,7 @@ export function makeDownstream(
     faults,
     limiter,
     observer,
+    departures,
     tokens,
     checks,
     ...watchOver(options, base, host, serving),

@@ -4,7 +4,7 @@ import type { Named, NotKnown, Want } from "../../agent/interest/lookups.ts";
 import type { SharedStateData } from "../../core/shared/shared-state.ts";
 import type { ListeningSocket } from "../../proxy/downstream/handed-listeners.ts";
 import type { LocalConnections } from "../../proxy/downstream/acceptor.ts";
-import type { Observed } from "../../push/messages.ts";
+import type { Observed, Outside } from "../../push/messages.ts";
 import type { Resource } from "../../resources/envelope.ts";
 import type { Credentials } from "../../identity/credentials.ts";
 import type { SpanRecord } from "../../telemetry/tracing.ts";
@@ -115,6 +115,8 @@ export type FromThread =
   | { readonly kind: "sighted"; readonly sightings: readonly Sighting[] }
   /** The calls that have come in. */
   | { readonly kind: "observed"; readonly observed: Observed }
+  /** The calls that leave the mesh. */
+  | { readonly kind: "outside"; readonly outside: Outside }
   | { readonly kind: "active"; readonly active: Record<Side, number> }
   | { readonly kind: "spans"; readonly spans: readonly SpanRecord[] }
   /** Whole lines of the access log; `last` is not given back. */

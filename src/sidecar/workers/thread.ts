@@ -80,6 +80,9 @@ async function run(data: ThreadData): Promise<void> {
     const observed = worker.observed();
     if (observed.calls.length + observed.dropped > 0)
       post({ kind: "observed", observed });
+    const outside = worker.outside();
+    if (outside.calls.length + outside.dropped > 0)
+      post({ kind: "outside", outside });
   });
   const answer = async (
     question: Question & { number: number },

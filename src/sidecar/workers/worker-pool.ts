@@ -12,6 +12,7 @@ import { messageOf } from "../../core/errors.ts";
 import type { ListeningSocket } from "../../proxy/downstream/handed-listeners.ts";
 import type { LocalConnections } from "../../proxy/downstream/acceptor.ts";
 import type { Credentials } from "../../identity/credentials.ts";
+import type { OutsideCall } from "../../push/messages.ts";
 import type { LineSink } from "../../telemetry/line-file.ts";
 import type { SpanSink } from "../../telemetry/tracing.ts";
 import type { ClustersView, OverloadView, WorkerView } from "./views.ts";
@@ -49,6 +50,7 @@ export interface WorkerPool extends Peers {
   /** Takes what the threads have seen. */
   reports(reports: SharedReports): void;
   observations(observations: SharedObservations): void;
+  outside(outside: SharedObservations<OutsideCall>): void;
   level(level: string): void;
   metrics(): Promise<readonly string[]>;
   clusters(): Promise<readonly ClustersView[]>;
@@ -138,6 +140,9 @@ export function startWorkerPool(options: WorkerPoolOptions): WorkerPool {
     observations(observations) {
       for (const member of members) member.observations = observations;
     },
+    outside(outside) {
+      for (const member of members) member.outside = outside;
+    },
     level: (level) => tell({ tell: "level", level }),
     ...viewsOf(all),
     ...stepsOf(all),
@@ -218,6 +223,7 @@ class Member {
   lookups: SharedLookups | undefined;
   reports: SharedReports | undefined;
   observations: SharedObservations | undefined;
+  outside: SharedObservations<OutsideCall> | undefined;
   readonly #options: WorkerPoolOptions;
   readonly #worker: number;
   readonly #onLost: (error: Error) => void;
@@ -320,6 +326,9 @@ class Member {
         return;
       case "observed":
         this.observations?.tell(message.observed);
+        return;
+      case "outside":
+        this.outside?.tell(message.outside);
         return;
       case "active":
         this.active.inbound = message.active.inbound;

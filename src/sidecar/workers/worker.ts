@@ -5,7 +5,7 @@ import type { Sighting } from "../../agent/agent.ts";
 import { type WatchSource } from "../../core/watch.ts";
 import type { Credentials } from "../../identity/credentials.ts";
 import type { Snapshot } from "../../policy/snapshot.ts";
-import type { Observed } from "../../push/messages.ts";
+import type { Observed, Outside } from "../../push/messages.ts";
 import type { MetricsRegistry } from "../../telemetry/metrics.ts";
 import { type Meters } from "../../telemetry/meters.ts";
 import { collectMachineErrors } from "../../telemetry/machine-meters.ts";
@@ -63,6 +63,8 @@ export interface ProxyWorker {
   sightings(): readonly Sighting[];
   /** The calls that have come in since the last time. */
   observed(): Observed;
+  /** Those that left the mesh. */
+  outside(): Outside;
   /** Goes over to a snapshot: requests in flight end with the one that they started with (law 1). */
   apply(snapshot: Snapshot): void;
   /** Accepts connections on what was handed over. */
@@ -210,6 +212,10 @@ class Worker implements ProxyWorker {
 
   observed(): Observed {
     return this.#downstream.observer.drain();
+  }
+
+  outside(): Outside {
+    return this.#downstream.departures.drain();
   }
 
   apply(next: Snapshot): void {

@@ -3,6 +3,7 @@ import t from "tap";
 import { Server, ServerCredentials, status, type Client } from "@grpc/grpc-js";
 import { Client as GrpcClient, credentials } from "@grpc/grpc-js";
 import { Observations } from "../../../src/agent/observed/observations.ts";
+import { INCOMING } from "../../../src/agent/observed/sorts.ts";
 import { silentLogger } from "../../../src/core/log.ts";
 import type { Observed, ObservedCall } from "../../../src/push/messages.ts";
 import { REGISTRATION } from "../../../src/push/services.ts";
@@ -18,7 +19,7 @@ const row = (over: Partial<ObservedCall> = {}): ObservedCall => ({
 
 interface World {
   readonly clock: FakeClock;
-  readonly observations: Observations;
+  readonly observations: Observations<ObservedCall>;
   readonly client: Client;
   readonly reports: Observed[];
   /** What the control plane responds with next; undefined: it takes the report. */
@@ -34,7 +35,10 @@ async function start(
 ): Promise<World> {
   const server = new Server();
   const clock = fakeClock({ random: () => random });
-  const observations = new Observations({ clock, logger: silentLogger });
+  const observations = new Observations(INCOMING, {
+    clock,
+    logger: silentLogger,
+  });
   const reports: Observed[] = [];
   server.addService(
     { Observe: REGISTRATION.Observe },

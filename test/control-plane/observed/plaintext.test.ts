@@ -1,6 +1,6 @@
 /** Callers that still come in plaintext, as the control plane tells of them: of PERMISSIVE ports, by the oldest policy. */
 import t from "tap";
-import { plaintextText } from "../../../src/cli/plaintext-text.ts";
+import { plaintextText } from "../../../src/cli/observed/plaintext-text.ts";
 import { painter } from "../../../src/cli/table.ts";
 import { ObservedCalls } from "../../../src/control-plane/observed/observed-calls.ts";
 import { plaintextCallers } from "../../../src/control-plane/observed/plaintext.ts";

@@ -1,5 +1,6 @@
 /** An API over a memory store, with sidecars of the test's making. */
 import { ObservedCalls } from "../../../src/control-plane/observed/observed-calls.ts";
+import { OutsideCalls } from "../../../src/control-plane/observed/outside-calls.ts";
 import type {
   InjectOptions,
   LightMyRequestResponse as Response,
@@ -160,9 +161,10 @@ export async function rig(
   t.teardown(() => feed.close());
   const { trust, rotation } = await trustFor(t, { store, clock, push });
   const observed = new ObservedCalls(clock);
+  const outside = new OutsideCalls(clock);
   const options: ApiOptions = {
     store,
-    observed,
+    ...{ observed, outside },
     storeKind: "memory",
     clock,
     logger: silentLogger,

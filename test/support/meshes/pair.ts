@@ -20,6 +20,7 @@ import type { Credentials } from "../../../src/identity/credentials.ts";
 import { type Snapshot } from "../../../src/policy/snapshot.ts";
 import { compileSnapshot } from "../../../src/policy/compile/compile.ts";
 import type { Protocol } from "../../../src/wire/exchange.ts";
+import type { Outside, OutsideCall } from "../../../src/push/messages.ts";
 import type { Resource } from "../../../src/resources/envelope.ts";
 import {
   startSidecar,
@@ -105,6 +106,8 @@ export interface MemoryAgent extends Agent {
   readonly snapshot: WatchSource<Snapshot | undefined>;
   readonly credentials: WatchSource<Credentials | undefined>;
   readonly calls: string[];
+  /** What has left the mesh since the last time. */
+  departures(): readonly OutsideCall[];
 }
 
 export function memoryAgent(
@@ -112,7 +115,16 @@ export function memoryAgent(
   credentials: Credentials | undefined,
 ): MemoryAgent {
   const calls: string[] = [];
+  let look: (() => Outside) | undefined;
   return {
+    outside: {
+      watch(asked) {
+        look = asked;
+        return () => undefined;
+      },
+      tell: () => undefined,
+    },
+    departures: () => look?.().calls ?? [],
     snapshot: watchSource(snapshot),
     credentials: watchSource(credentials),
     state: watchSource<AgentState>({ source: "files", connected: true }),

@@ -1,7 +1,8 @@
-/** What sidecars have seen come in: the callers that still come in plaintext. */
+/** What sidecars have seen: callers that still come in plaintext, and calls that leave the mesh. */
 import Type, { type TSchema } from "typebox";
 import { pauses } from "../../../core/slices.ts";
 import { CLOSED } from "../../../resources/schema-parts.ts";
+import { outsideCallers } from "../../observed/outside-calls.ts";
 import { plaintextCallers } from "../../observed/plaintext.ts";
 import type { Api } from "../api.ts";
 import { answers } from "../documentation.ts";
@@ -39,9 +40,80 @@ const PLAINTEXT_STATUS: TSchema = Type.Object(
   CLOSED,
 );
 
-export function addObservedRoutes(
+/** The shape of OutsideCallers in control-plane/observed/outside-calls.ts. */
+const EGRESS_STATUS: TSchema = Type.Object(
+  {
+    now: WALL,
+    dropped: Type.Integer({
+      description: "at most so many calls found no room in the last hour",
+    }),
+    callers: Type.Array(
+      Type.Object(
+        {
+          namespace: Type.String({
+            description: "of the workload that called",
+          }),
+          workload: Type.String({ description: "its name" }),
+          serviceAccount: Type.String({ description: "its account" }),
+          verdict: Type.String({
+            description:
+              "external: through an external Service; passed: past all Services; refused: by REGISTRY_ONLY",
+          }),
+          service: Type.String({
+            description: "NAMESPACE/NAME of the external Service, or empty",
+          }),
+          host: Type.String({
+            description: "name or address; empty: many places together",
+          }),
+          port: Type.Integer(),
+          name: Type.String({
+            description: "host that calls to an address say they are for",
+          }),
+          calls: Type.Integer(),
+          first: WALL,
+          last: WALL,
+        },
+        CLOSED,
+      ),
+    ),
+  },
+  CLOSED,
+);
+
+export function addObservedRoutes(api: Api, options: ApiOptions): void {
+  addPlaintext(api, options);
+  addEgress(api, options);
+}
+
+function addEgress(api: Api, { outside, clock }: ApiOptions): void {
+  api.get(
+    "/status/egress",
+    {
+      config: { callers: "any-token", long: true },
+      schema: {
+        tags: ["mesh"],
+        operationId: "getOutsideCallers",
+        summary:
+          "Calls of workloads to places outside the mesh within the last hour, let through or refused",
+        querystring: NO_QUERY,
+        response: answers({ 200: EGRESS_STATUS }, 429),
+      },
+    },
+    async (request, reply) => {
+      const principal = principalOf(request);
+      const { callers, dropped } = outsideCallers(
+        outside,
+        ({ namespace }) => refusal(principal, "read", namespace) === undefined,
+      );
+      const body = { now: clock.wall(), dropped, callers };
+      return sendLong(reply, body, "callers", clock);
+    },
+  );
+}
+
+function addPlaintext(
   api: Api,
-  { observed, mesh, clock }: ApiOptions,
+  { observed, mesh, clock }: Pick<ApiOptions, "observed" | "mesh" | "clock">,
 ): void {
   api.get(
     "/status/plaintext",

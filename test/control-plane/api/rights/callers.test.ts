@@ -57,7 +57,7 @@ const ALLOWED: Readonly<
 /** The same of operations, so that none changes hands unseen: the first that matches. */
 const CALLERS: readonly (readonly [RegExp, string])[] = [
   [/^GET \/(livez|readyz|metrics|openapi\.json)$/, "anybody"],
-  [/^GET \/(audit|status|status\/plaintext|store)$/, "any-token"],
+  [/^GET \/(audit|status|status\/(plaintext|egress)|store)$/, "any-token"],
   [/^GET \/apis\/[^ ]*\/(meshes|revocations)(\/\{name\})?$/, "any-token"],
   [
     /^(POST|PUT|PATCH|DELETE) \/apis\/[^ ]*\/(meshes|revocations)/,

@@ -1,6 +1,6 @@
 /** Callers that still come in plaintext, as people read them. */
-import type { PlaintextCaller } from "../control-plane/observed/plaintext.ts";
-import { age, table, type Paint } from "./table.ts";
+import type { PlaintextCaller } from "../../control-plane/observed/plaintext.ts";
+import { age, table, type Paint } from "../table.ts";
 
 /** The response of `GET /status/plaintext`. */
 export interface PlaintextStatus {
