@@ -67,15 +67,16 @@ export async function listenOn(
   return address;
 }
 
-/** Resolves when the socket has its address. */
+/** Resolves when the socket has its address, or is the one of the descriptor. */
 export function bindDatagrams(
   socket: Datagrams,
-  port: number,
-  address: string,
+  where:
+    | { readonly port: number; readonly address: string }
+    | { readonly fd: number },
 ): Promise<void> {
   return new Promise((resolve, reject) => {
     socket.once("error", reject);
-    socket.bind(port, address, () => {
+    socket.bind(where, () => {
       socket.off("error", reject);
       resolve();
     });

@@ -1,4 +1,5 @@
 /** Options of a socket that Node has no word for: getsockopt and setsockopt by the foreign-function library, which is loaded at first use. */
+import type { Socket as Datagrams } from "node:dgram";
 import type { Server, Socket } from "node:net";
 import { libcFunction } from "./libc.ts";
 
@@ -55,7 +56,21 @@ export function setSocketOption(
 
 /** The descriptor under a socket. Node has no public way to it; the private one may be gone. */
 export function descriptorOf(socket: Socket | Server): number | undefined {
-  const handle: unknown = Reflect.get(socket, "_handle");
+  return descriptorIn(Reflect.get(socket, "_handle"));
+}
+
+/** The same of a socket for datagrams, whose handle is behind a symbol. */
+export function datagramDescriptorOf(socket: Datagrams): number | undefined {
+  const key = Object.getOwnPropertySymbols(socket).find(
+    ({ description }) => description === "state symbol",
+  );
+  const state: unknown = key && Reflect.get(socket, key);
+  return typeof state === "object" && state !== null
+    ? descriptorIn(Reflect.get(state, "handle"))
+    : undefined;
+}
+
+function descriptorIn(handle: unknown): number | undefined {
   if (typeof handle !== "object" || handle === null) return undefined;
   const descriptor: unknown = Reflect.get(handle, "fd");
   return typeof descriptor === "number" && descriptor >= 0

@@ -217,6 +217,7 @@ class RunningSidecar implements Sidecar {
       ...this.#parts.worker.sockets,
       ...((await this.#workerPool?.sockets()) ?? []),
       ...(this.#pages?.sockets ?? []),
+      ...this.#naming.sockets,
     ];
   }
 
@@ -244,7 +245,7 @@ class RunningSidecar implements Sidecar {
       end: () => this.#end().finally(letGo),
     });
     this.#pages?.stop();
-    this.#naming.close();
+    this.#naming.retire();
     this.#parts.worker.retire();
     this.#workerPool?.retire();
     try {
@@ -365,7 +366,7 @@ class RunningSidecar implements Sidecar {
       steps: {
         unready: () => this.#leave(),
         inboundActive: () => this.#active("inbound"),
-        outboundActive: () => this.#active("outbound"),
+        outboundActive: () => this.#active("outbound") + this.#naming.waiting,
         depart: () => {
           worker.depart();
           this.#workerPool?.depart();

@@ -13,7 +13,9 @@ import {
   callByName,
   callByNft,
   NAME_SERVERS,
+  VERSION_2,
 } from "../support/meshes/captured-names.ts";
+import { takeOverCaptured } from "../support/meshes/captured-take-over.ts";
 import {
   curl,
   rulesOf,
@@ -44,16 +46,6 @@ const CALLEE = "spiffe://cluster.local/ns/shop/sa/callee";
 
 /** A rule that somebody else has set. */
 const FOREIGN = ["-t", "nat", "-A", "OUTPUT", "-p", "udp", "-j", "RETURN"];
-
-/** Younger than `callee`, and of the same instance. */
-const VERSION_2 = `
-apiVersion: mesh.wherry.dev/v1alpha1
-kind: Service
-metadata: { name: callee-v2, namespace: shop }
-spec:
-  ports: [{ name: http, port: 80, targetPort: 8080, appProtocol: http }]
-  selector: { app: callee }
-`;
 
 const countOf = (text: string, part: string): number =>
   text.split(part).length - 1;
@@ -219,6 +211,8 @@ function capture(mesh: CapturedMesh): void {
   );
 
   void t.test("calls go by name", (t) => callByName(t, mesh, GRPC));
+
+  void t.test("sidecars are replaced", (t) => takeOverCaptured(t, mesh));
 
   void t.test("a call to an IPv6 address is carried too", async (t) => {
     let answer: Answer | undefined;

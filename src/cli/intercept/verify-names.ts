@@ -98,7 +98,8 @@ async function socketOf(uid: number, family: Family): Promise<Socket> {
   try {
     process.seteuid?.(uid);
     // The system's socket is made when it is bound.
-    await bindDatagrams(socket, 0, family === "ipv4" ? "0.0.0.0" : "::");
+    const address = family === "ipv4" ? "0.0.0.0" : "::";
+    await bindDatagrams(socket, { port: 0, address });
   } catch (error) {
     throw new UserError(
       `a question as user ${uid} cannot be asked: ${messageOf(error)}. It needs root, or CAP_SETUID`,
@@ -121,7 +122,8 @@ async function standIn(family: Family, port: number): Promise<() => void> {
     socket.send(reply, from.port, from.address, () => undefined);
   });
   try {
-    await bindDatagrams(socket, port, family === "ipv4" ? "127.0.0.1" : "::1");
+    const address = family === "ipv4" ? "127.0.0.1" : "::1";
+    await bindDatagrams(socket, { port, address });
   } catch (error) {
     socket.close();
     // The sidecar runs.

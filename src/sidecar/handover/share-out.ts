@@ -5,19 +5,25 @@ import { duplicateDescriptor } from "../../runtime/unix/pass-descriptors.ts";
 export interface Handed {
   /** The admin and the metrics port, which no worker listens on. */
   readonly pages: readonly ListeningSocket[];
+  /** The sockets of the resolver, which is the first worker's alone. */
+  readonly naming: readonly ListeningSocket[];
   /** By the worker's number. */
   readonly workers: readonly (readonly ListeningSocket[])[];
 }
 
 const PAGES: ReadonlySet<string> = new Set(["admin", "metrics"]);
+const NAMING: ReadonlySet<string> = new Set(["dns", "dns datagrams"]);
 
 export function takeApart(
   sockets: readonly ListeningSocket[],
   workers: number,
 ): Handed {
-  const others = sockets.filter(({ key }) => !PAGES.has(key));
+  const others = sockets.filter(
+    ({ key }) => !PAGES.has(key) && !NAMING.has(key),
+  );
   return {
     pages: sockets.filter(({ key }) => PAGES.has(key)),
+    naming: sockets.filter(({ key }) => NAMING.has(key)),
     workers: shareOut(others, workers, duplicateDescriptor),
   };
 }

@@ -8,9 +8,15 @@ import type {
   VirtualFamily,
 } from "../../proxy/dns/virtual-addresses.ts";
 import {
+  CONNECTIONS,
+  DATAGRAMS,
   listenForQuestions,
   type OpenResolver,
 } from "../../proxy/dns/listen.ts";
+import {
+  HandedListeners,
+  type ListeningSocket,
+} from "../../proxy/downstream/handed-listeners.ts";
 import { NameServers, type NameServer } from "../../proxy/dns/name-servers.ts";
 import { Resolver } from "../../proxy/dns/resolver.ts";
 import { nameServersIn, RESOLV_CONF } from "../../wire/dns/resolv-conf.ts";
@@ -25,6 +31,8 @@ export interface NamingOptions {
   readonly worker: ProxyWorker;
   readonly workerPool: WorkerPool | undefined;
   readonly names: VirtualAddresses;
+  /** What the process before this one listened on for questions. */
+  readonly handed: readonly ListeningSocket[];
 }
 
 export interface Naming extends OpenResolver {
@@ -39,6 +47,11 @@ const DNS_PORT = 53;
 export async function startNaming(options: NamingOptions): Promise<Naming> {
   const { clock, logger, settings, worker, workerPool, names } = options;
   const { host, port } = settings;
+  // One port is for both.
+  const handed = {
+    [CONNECTIONS]: handedFor(CONNECTIONS, options),
+    [DATAGRAMS]: handedFor(DATAGRAMS, options),
+  };
   const servers = await surroundings(options);
   const nameServers = new NameServers({ clock, servers: servers.now });
   const resolver = new Resolver({
@@ -56,12 +69,22 @@ export async function startNaming(options: NamingOptions): Promise<Naming> {
   });
   const open = await listenForQuestions({
     ...{ clock, logger, host, port, resolver },
+    takeHanded: (key, ...where) => handed[key].take(key, ...where)[0],
   }).catch((thrown: unknown) => {
     servers.close();
     throw thrown;
   });
+  // What is at another port than this process's: questions would wait in it for ever.
+  await Promise.all(Object.values(handed).map((each) => each.begin()));
   return {
     port: open.port,
+    get sockets() {
+      return open.sockets;
+    },
+    get waiting() {
+      return open.waiting;
+    },
+    retire: () => open.retire(),
     view: () => ({
       ...{ host, port: open.port, names: names.size },
       nameServers: servers.now(),
@@ -73,6 +96,10 @@ export async function startNaming(options: NamingOptions): Promise<Naming> {
       servers.close();
     },
   };
+}
+
+function handedFor(key: string, { handed }: NamingOptions): HandedListeners {
+  return new HandedListeners(handed.filter((each) => each.key === key));
 }
 
 interface Surroundings {

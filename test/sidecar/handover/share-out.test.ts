@@ -1,7 +1,10 @@
 /** Each socket that was handed over has a worker, and each worker has one of each place. */
 import t from "tap";
 import type { ListeningSocket } from "../../../src/proxy/downstream/handed-listeners.ts";
-import { shareOut } from "../../../src/sidecar/handover/share-out.ts";
+import {
+  shareOut,
+  takeApart,
+} from "../../../src/sidecar/handover/share-out.ts";
 
 function socketOf(port: number, descriptor: number): ListeningSocket {
   return { key: "link", host: "::", port, descriptor };
@@ -42,5 +45,16 @@ void t.test("fewer workers: what waits in a socket is not lost", (t) => {
   const three = [socketOf(1, 3), socketOf(1, 4), socketOf(1, 5)];
   t.same(shared(three, 1), [["1 3", "1 4", "1 5"]]);
   t.same(shared(three, 2), [["1 3", "1 5"], ["1 4"]]);
+  t.end();
+});
+
+void t.test("what no worker listens on is apart", (t) => {
+  const keys = ["link", "admin", "metrics", "dns", "dns datagrams"];
+  const sockets = keys.map((key, port) => ({ ...socketOf(port, port), key }));
+  const { pages, naming, workers } = takeApart(sockets, 1);
+  t.same(
+    [pages, naming, ...workers],
+    [sockets.slice(1, 3), sockets.slice(3), sockets.slice(0, 1)],
+  );
   t.end();
 });

@@ -18,6 +18,7 @@ import {
   type Host,
   type Network,
   type Machine,
+  type RunOptions,
 } from "./hosts.ts";
 
 /** The sidecars' user; applications are root's. */
@@ -27,7 +28,10 @@ export const WHERRY: readonly string[] = [process.execPath, COMMAND];
 
 export interface MeshHost extends Host {
   readonly application: Daemon;
+  /** The newest of its processes. */
   readonly sidecar: Daemon;
+  /** Another process takes over from it; resolves once that listens. */
+  takeOver(): Promise<void>;
   /** What the sidecar's access log has of this path, oldest first. */
   accesses(path: string): AccessRecord[];
   /** Requests that the application has seen, as "GET /path". */
@@ -229,23 +233,32 @@ export async function startCapturedMesh(
         // One calls the control plane by IPv4 and is called by IPv6.
         ...["--allow-address", host[address]],
       ]);
-      const sidecar = host.start(
-        [
-          ...WHERRY,
-          "sidecar",
-          ...["--control-plane", push, "--name", name],
-          ...["--address", host[address], "--app-port", ports],
-          ...["--state", join(directory, "state"), "--access-log", "all"],
-          ...(resolves ? ["--dns"] : []),
-          ...["--otlp-endpoint", `http://${machine.ipv4}:${portOf(collector)}`],
-        ],
-        { uid: PROXY, environment: { WHERRY_TOKEN: token.trim() } },
-      );
-      sidecars.push(sidecar);
+      const start = (
+        more: readonly string[],
+        environment: RunOptions["environment"] = {},
+      ): Daemon => {
+        const sidecar = host.start(
+          [
+            ...[...WHERRY, "sidecar", "--control-plane", push, "--name", name],
+            ...["--address", host[address], "--app-port", ports],
+            ...["--state", join(directory, "state"), "--access-log", "all"],
+            ...(resolves ? ["--dns"] : []),
+            ...[
+              "--otlp-endpoint",
+              `http://${machine.ipv4}:${portOf(collector)}`,
+            ],
+            ...more,
+          ],
+          { uid: PROXY, environment },
+        );
+        sidecars.push(sidecar);
+        return sidecar;
+      };
+      const sidecar = start([], { WHERRY_TOKEN: token.trim() });
       const ready = `http://${host.ipv4}:15020/readyz?application`;
       await answers(`${name}'s sidecar`, machine, ready, sidecar);
       const application = daemonOf(applications, name);
-      return meshHost(host, application, sidecar);
+      return meshHost(host, application, sidecar, start);
     };
     const [caller, callee] = await Promise.all([
       joinMesh("caller", "ipv6", "http=8080"),
@@ -296,13 +309,27 @@ function startApplication(host: Host): Daemon {
   ]);
 }
 
-function meshHost(host: Host, application: Daemon, sidecar: Daemon): MeshHost {
+function meshHost(
+  host: Host,
+  application: Daemon,
+  first: Daemon,
+  start: (more: readonly string[]) => Daemon,
+): MeshHost {
+  const processes = [first];
   return {
     ...host,
     application,
-    sidecar,
+    get sidecar() {
+      return processes.at(-1) ?? first;
+    },
+    async takeOver() {
+      const newer = start(["--take-over"]);
+      await newer.prints("the sidecar listens");
+      processes.push(newer);
+    },
     accesses: (path) =>
-      objects(sidecar)
+      processes
+        .flatMap(objects)
         .filter((line) => line["direction"] !== undefined)
         .map((line) => line as unknown as AccessRecord)
         .filter((record) => record.path === path),

@@ -17,6 +17,16 @@ export const NAME_SERVERS: readonly string[] = nameServersIn(
   readFileSync(RESOLV_CONF, "utf8"),
 );
 
+/** Younger than `callee`, and of the same instance. */
+export const VERSION_2 = `
+apiVersion: mesh.wherry.dev/v1alpha1
+kind: Service
+metadata: { name: callee-v2, namespace: shop }
+spec:
+  ports: [{ name: http, port: 80, targetPort: 8080, appProtocol: http }]
+  selector: { app: callee }
+`;
+
 const SKIPPED = "resolv.conf lists no name server";
 
 /** Opens a WebSocket to the URL, and prints the first message that comes. */
