@@ -1,12 +1,15 @@
 // What a newcomer does: a fresh clone, an old Node on the path, one command; Ctrl-C; and nothing is left running.
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
 import { call, closeCalls } from "../support/peers/call.ts";
 import { newEnvironment, ROOT } from "../support/processes/demo.ts";
+
+/** With WHERRY_LONG=1 the clone installs its packages. Else it has those of this checkout, which were installed by the same code. */
+const INSTALLS = process.env["WHERRY_LONG"] === "1";
 
 /** The Node that the machine has by itself: the first on the path that is not the pinned one. */
 function ownNode(): string | undefined {
@@ -34,6 +37,8 @@ void t.test(
       0,
     );
     t.notOk(existsSync(join(clone, "node_modules")));
+    if (!INSTALLS)
+      await symlink(join(ROOT, "node_modules"), join(clone, "node_modules"));
     t.comment(
       `the machine's own node is ${node === undefined ? "missing" : spawnSync(node, ["--version"]).stdout.toString().trim()}`,
     );
