@@ -7,96 +7,37 @@
  *   plane: control plane
  * ```
  */
-import { chmod, mkdtemp, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { request } from "undici";
 import { wait } from "../../src/core/clock.ts";
 import { UserError } from "../../src/core/errors.ts";
 import { SIDECAR_FLAGS } from "../../src/runtime/node-flags.ts";
+import type { Daemon, Host, Network } from "../../test/support/meshes/hosts.ts";
 import {
-  makeNetwork,
-  whyNoHosts,
-  type Daemon,
-  type Host,
-  type Network,
-} from "../../test/support/meshes/hosts.ts";
-import {
-  smallDisk,
-  type SmallDisk,
-} from "../../test/support/faults/full-disk.ts";
-import {
-  failingDisk,
-  type FailingDisk,
-} from "../../test/support/faults/failing-disk.ts";
-import type { MadPlaneTold } from "../../test/support/hostile/mad-plane-process.ts";
-import type { Madness } from "../../test/support/hostile/madness.ts";
-import {
+  CALLEES,
   NAMESPACE,
   PORTS,
-  SERVICE,
   SLOWEST,
   type Behaviour,
+  type Callee,
+  type HostName,
   type Mix,
   type Surroundings,
 } from "./layout.ts";
 import { startLoad, type Load } from "./load.ts";
-
-export const CALLEES = ["callee-1", "callee-2"] as const;
-export type Callee = (typeof CALLEES)[number];
-export type HostName = "plane" | "caller" | Callee;
-
-const MAD_PLANE = fileURLToPath(
-  new URL("../../test/support/hostile/mad-plane-process.ts", import.meta.url),
-);
-
-export interface MadPlane extends MadPlaneTold {
-  /** From now on; undefined: it serves. */
-  madden(madness: Madness | undefined): Promise<void>;
-}
+import { startMadPlane, type MadPlane } from "./mad-plane.ts";
+import { OddMachine, type Oddity } from "./odd-machine.ts";
+import { isAlive, isReady, ordered } from "./probes.ts";
 
 /** Milliseconds. */
 const READY_WITHIN = 60_000;
 const LOOK = 50;
 
-/** A certificate lives as long as is said, or as it does by default. */
-function resources(certificateTTL: string | undefined): string {
-  const ttl =
-    certificateTTL === undefined ? "" : `, certificateTTL: ${certificateTTL}`;
-  return `apiVersion: mesh.wherry.dev/v1alpha1
-kind: Mesh
-metadata: { name: default }
-spec: { mtls: { mode: STRICT${ttl} }, authorization: { defaultAction: ALLOW } }
----
-apiVersion: mesh.wherry.dev/v1alpha1
-kind: Service
-metadata: { name: ${SERVICE}, namespace: ${NAMESPACE} }
-spec:
-  ports: [{ name: http, port: 80, targetPort: ${PORTS.application}, appProtocol: http }]
-  selector: { app: ${SERVICE} }
-`;
-}
-
-/** What is odd about the machine of one of the hosts. */
-export interface Oddity {
-  readonly host: HostName;
-  /** Its state is on a small disk of its own: one that can be filled and made read-only, or one that can fail. */
-  readonly disk?: "small" | "failing";
-  /** Its log goes to a pipe that is full, and that nobody reads. */
-  readonly blockedLog?: boolean;
-}
-
-/** Bytes. */
-const SMALL_DISK = 16 * 1024 * 1024;
-/** Bytes that a pipe of Linux holds. */
-const PIPE = 65_536;
-
 export class Bed {
   readonly around: Surroundings;
   readonly directory: string;
+  readonly machine: OddMachine;
   readonly #network: Network;
-  readonly #odd: Oddity | undefined;
-  readonly #disk: SmallDisk | FailingDisk | undefined;
   readonly #sidecars = new Map<string, Daemon>();
   readonly #applications = new Map<string, Daemon>();
   #controlPlane: Daemon | undefined;
@@ -113,24 +54,7 @@ export class Bed {
     this.around = around;
     this.directory = directory;
     this.#network = network;
-    this.#odd = odd;
-    if (odd?.disk === undefined) return;
-    const make = odd.disk === "small" ? smallDisk : failingDisk;
-    this.#disk = make(SMALL_DISK);
-    if (this.#disk === undefined)
-      throw new UserError("a small file system cannot be mounted");
-  }
-
-  /** Where the small disk is. */
-  get disk(): string {
-    if (this.#disk === undefined) throw new Error("no small disk");
-    return this.#disk.directory;
-  }
-
-  get failingDisk(): FailingDisk {
-    if (this.#disk === undefined || !("fail" in this.#disk))
-      throw new Error("no disk that fails");
-    return this.#disk;
+    this.machine = new OddMachine(odd, directory);
   }
 
   host(name: HostName): Host {
@@ -164,10 +88,10 @@ export class Bed {
     const plane = this.host("plane");
     this.#push = `${plane.ipv4}:${PORTS.push}`;
     const command = [
-      ...this.#shell("plane"),
+      ...this.machine.shell("plane"),
       ...this.#node(),
       "control-plane",
-      ...["--state", this.#state("plane"), "--store", "sqlite"],
+      ...["--state", this.machine.state("plane"), "--store", "sqlite"],
       ...["--api", `127.0.0.1:${PORTS.api}`],
       ...["--push", this.#push, "--log-level", "warn"],
     ];
@@ -177,25 +101,14 @@ export class Bed {
 
   /** One that serves as a control plane does until it is told to go mad. */
   async startMadPlane(): Promise<MadPlane> {
-    const plane = this.host("plane");
     const addresses = ["caller" as const, ...CALLEES].map(
       (name) => this.host(name).ipv4,
     );
-    this.#controlPlane = plane.start([
-      // It has a machine of its own elsewhere: it gets what the sidecars and their applications leave of this one.
-      ...["chrt", "--idle", "0"],
-      ...[process.execPath, "--disable-warning=ExperimentalWarning", MAD_PLANE],
-      ...[plane.ipv4, SERVICE, ...addresses.map((each) => `${each}/32`)],
-    ]);
-    await this.#controlPlane.prints("}\n");
-    const [line = ""] = this.#controlPlane.lines;
-    const told = JSON.parse(line) as MadPlaneTold;
-    this.#push = `${plane.ipv4}:${told.port}`;
-    const url = `http://${plane.ipv4}:${told.orders}/`;
-    return {
-      ...told,
-      madden: (madness) => ordered(url, "POST", madness ?? ""),
-    };
+    const host = this.host("plane");
+    const plane = await startMadPlane(host, addresses);
+    this.#controlPlane = plane.daemon;
+    this.#push = `${host.ipv4}:${plane.port}`;
+    return plane;
   }
 
   /** As `wherry` on the control plane's host; what it prints. Throws UserError where it fails. */
@@ -205,7 +118,7 @@ export class Bed {
       {
         environment: {
           WHERRY_SERVER: `http://127.0.0.1:${PORTS.api}`,
-          WHERRY_STATE: this.#state("plane"),
+          WHERRY_STATE: this.machine.state("plane"),
         },
       },
     );
@@ -227,12 +140,12 @@ export class Bed {
   ): Promise<void> {
     const host = this.host(name);
     const sidecar = host.start([
-      ...this.#shell(name),
+      ...this.machine.shell(name),
       ...this.#node(SIDECAR_FLAGS),
       "sidecar",
       ...["--control-plane", this.#push],
       ...["--name", name, "--address", host.ipv4, "--no-capture"],
-      ...["--state", this.#state(name), "--access-log", "none"],
+      ...["--state", this.machine.state(name), "--access-log", "none"],
       ...["--log-level", "warn", "--drain-timeout", "1s"],
       ...(name === "caller" ? [] : ["--app-port", `http=${PORTS.application}`]),
       ...(token === undefined ? [] : ["--token", token]),
@@ -321,7 +234,7 @@ export class Bed {
 
   async close(): Promise<void> {
     await this.#network.close();
-    this.#disk?.unmount();
+    this.machine.close();
   }
 
   #apiAnswers(): Promise<void> {
@@ -340,113 +253,10 @@ export class Bed {
       ...[...flags, join(this.around.dist, "wherry.js")],
     ];
   }
-
-  /** What begins the process where its log is odd. */
-  #shell(name: HostName): string[] {
-    if (this.#odd?.blockedLog !== true || this.#odd.host !== name) return [];
-    const pipe = join(this.directory, "log");
-    const script = `mkfifo ${pipe}; exec 3<>${pipe}; head -c ${PIPE} /dev/zero >&3; exec "$@" >&3 2>&3`;
-    return ["sh", "-c", script, "sh"];
-  }
-
-  #state(name: HostName): string {
-    return this.#odd?.host === name && this.#disk !== undefined
-      ? join(this.#disk.directory, "state")
-      : join(this.directory, name);
-  }
-}
-
-/** All of its processes run and its Service has two instances. Throws UserError where they cannot. */
-export async function openBed(
-  around: Surroundings,
-  odd?: Oddity,
-  certificateTTL?: string,
-): Promise<Bed> {
-  return openWith(around, odd, async (bed) => {
-    await bed.startControlPlane();
-    await bed.apply(resources(certificateTTL));
-    return {
-      callees: await bed.enrolmentToken(SERVICE, CALLEES),
-      caller: await bed.enrolmentToken("caller", ["caller"]),
-    };
-  });
-}
-
-/** The same with a control plane that can go mad. */
-export async function openMadBed(
-  around: Surroundings,
-): Promise<{ readonly bed: Bed; readonly plane: MadPlane }> {
-  let plane: MadPlane | undefined;
-  const bed = await openWith(around, undefined, async (opening) => {
-    plane = await opening.startMadPlane();
-    return { callees: plane.token, caller: plane.callerToken };
-  });
-  if (plane === undefined) throw new Error("no control plane");
-  return { bed, plane };
-}
-
-/** `startPlane` gives tokens. */
-async function openWith(
-  around: Surroundings,
-  odd: Oddity | undefined,
-  startPlane: (
-    bed: Bed,
-  ) => Promise<{ readonly callees: string; readonly caller: string }>,
-): Promise<Bed> {
-  const why = whyNoHosts();
-  if (why !== undefined) throw new UserError(why);
-  const directory = await mkdtemp(join(around.directory, "mesh-"));
-  await chmod(directory, 0o711);
-  const network = makeNetwork(["plane", "caller", ...CALLEES]);
-  let bed: Bed | undefined;
-  try {
-    bed = new Bed(around, directory, network, odd);
-    const opened = bed;
-    const { callees, caller } = await startPlane(bed);
-    await Promise.all(CALLEES.map((name) => opened.startApplication(name)));
-    await Promise.all([
-      bed.startSidecar("caller", caller),
-      ...CALLEES.map((name) => opened.startSidecar(name, callees)),
-    ]);
-    return bed;
-  } catch (thrown) {
-    await (bed ?? network).close();
-    throw thrown;
-  }
-}
-
-async function ordered(
-  url: string,
-  method: "GET" | "POST",
-  text?: string,
-): Promise<void> {
-  const { body } = await request(url, { method, body: text ?? null });
-  await body.dump();
 }
 
 function found(daemons: ReadonlyMap<string, Daemon>, name: string): Daemon {
   const daemon = daemons.get(name);
   if (daemon === undefined) throw new Error(`no process of ${name}`);
   return daemon;
-}
-
-export function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-async function isReady(url: string): Promise<boolean> {
-  try {
-    const { statusCode, body } = await request(url, {
-      signal: AbortSignal.timeout(2000),
-    });
-    await body.dump();
-    return statusCode === 200;
-  } catch {
-    return false;
-  }
 }

@@ -12,6 +12,10 @@ export const PORTS = {
   push: 7001,
 } as const;
 
+export const CALLEES = ["callee-1", "callee-2"] as const;
+export type Callee = (typeof CALLEES)[number];
+export type HostName = "plane" | "caller" | Callee;
+
 export const NAMESPACE = "shop";
 export const SERVICE = "callee";
 /** Calls a second. */

@@ -7,8 +7,9 @@ import { systemClock, timestamp } from "../../src/core/clock.ts";
 import { messageOf } from "../../src/core/errors.ts";
 import { writeFigureTables } from "../figure-tables.ts";
 import { machine, versionOf } from "../versions.ts";
-import { openBed, type Bed } from "./bed.ts";
+import type { Bed } from "./bed.ts";
 import type { Surroundings } from "./layout.ts";
+import { openBed } from "./open-bed.ts";
 import { readFaultsOptions, USAGE, type FaultsOptions } from "./options.ts";
 import { openProgress } from "./progress.ts";
 import {

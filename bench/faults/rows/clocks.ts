@@ -5,7 +5,8 @@ import {
   shiftedMachine,
   type ShiftedMachine,
 } from "../../../test/support/clocks/shifted-machine.ts";
-import { openBed, type Bed } from "../bed.ts";
+import type { Bed } from "../bed.ts";
+import { openBed } from "../open-bed.ts";
 import {
   NONE_FAILS,
   p99Within,

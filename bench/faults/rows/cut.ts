@@ -1,5 +1,6 @@
 /** The control plane is cut off from callees, callers or all of them for a while, in every manner, and the cut heals: at once, or for one side first. */
-import type { Bed, HostName } from "../bed.ts";
+import type { Bed } from "../bed.ts";
+import type { HostName } from "../layout.ts";
 import { cut, heal, type Manner } from "../cuts.ts";
 import { NONE_FAILS, p99Within, type Row, type Stretch } from "../row.ts";
 

@@ -2,15 +2,17 @@
 import { execFileSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { fill } from "../../../test/support/faults/full-disk.ts";
+import type { Bed } from "../bed.ts";
 import {
   CALLEES,
-  isAlive,
-  openBed,
-  type Bed,
+  NAMESPACE,
+  PORTS,
+  SERVICE,
   type HostName,
-  type Oddity,
-} from "../bed.ts";
-import { NAMESPACE, PORTS, SERVICE } from "../layout.ts";
+} from "../layout.ts";
+import type { Oddity } from "../odd-machine.ts";
+import { openBed } from "../open-bed.ts";
+import { isAlive } from "../probes.ts";
 import {
   NONE_FAILS,
   p99Within,
@@ -51,14 +53,17 @@ interface Lack {
 }
 
 const LACKS: Readonly<Record<string, Lack>> = {
-  "full-disk": { odd: { disk: "small" }, begin: (bed) => fill(bed.disk) },
+  "full-disk": {
+    odd: { disk: "small" },
+    begin: (bed) => fill(bed.machine.disk),
+  },
   // Not the control plane's: nobody can make a disk read-only while a database is open in it, unless it fails.
   "read-only-disk": {
     only: "caller",
     odd: { disk: "small" },
     begin(bed) {
-      remount(bed.disk, "ro");
-      return () => remount(bed.disk, "rw");
+      remount(bed.machine.disk, "ro");
+      return () => remount(bed.machine.disk, "rw");
     },
   },
   // The kernel makes it read-only. To repair it takes the process's end, and that has to be one in order.
@@ -66,10 +71,10 @@ const LACKS: Readonly<Record<string, Lack>> = {
     only: "plane",
     odd: { disk: "failing" },
     begin(bed) {
-      bed.failingDisk.fail();
+      bed.machine.failingDisk.fail();
       return async () => {
         await bed.controlPlane.stop();
-        bed.failingDisk.repair();
+        bed.machine.failingDisk.repair();
         await bed.startControlPlane();
       };
     },

@@ -2,7 +2,9 @@
 import type { Madness } from "../../../test/support/hostile/madness.ts";
 import { MADNESS } from "../../../test/support/hostile/madness.ts";
 import { watchCpu } from "../../scale/schedstat.ts";
-import { openMadBed, type Bed, type MadPlane } from "../bed.ts";
+import type { Bed } from "../bed.ts";
+import type { MadPlane } from "../mad-plane.ts";
+import { openMadBed } from "../open-bed.ts";
 import {
   NONE_FAILS,
   p99Within,

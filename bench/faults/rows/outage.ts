@@ -1,5 +1,6 @@
 /** The control plane is killed and started again, sooner or later than all certificates have ended. */
-import { openBed, type Bed } from "../bed.ts";
+import type { Bed } from "../bed.ts";
+import { openBed } from "../open-bed.ts";
 import {
   NONE_FAILS,
   p99Within,

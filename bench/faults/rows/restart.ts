@@ -1,5 +1,6 @@
 /** Every sidecar is replaced under calls: by a newer process in its place, or stopped and started one after the other. */
-import { CALLEES, type Bed, type HostName } from "../bed.ts";
+import type { Bed } from "../bed.ts";
+import { CALLEES, type HostName } from "../layout.ts";
 import { NONE_FAILS, type Row, type Stretch } from "../row.ts";
 
 /** Milliseconds. */
