@@ -1,5 +1,5 @@
-/** What a written or removed security policy does to the workloads and calls of the mesh, as warnings of it. */
-import type { Pause } from "../core/slices.ts";
+/** What a written or removed security policy, or a removed Service of one, does to the workloads and calls of the mesh, as warnings. */
+import { inSlices, type Pause } from "../core/slices.ts";
 import { AUTHORIZATION_POLICY } from "../resources/authorization-policy/schema.ts";
 import type { AuthorizationPolicyResource } from "../resources/authorization-policy/spec.ts";
 import {
@@ -21,6 +21,11 @@ import {
 } from "./observed/impact.ts";
 import { leadingServices, NO_SERVICES } from "./observed/leading-services.ts";
 import type { ObservedCalls } from "./observed/observed-calls.ts";
+import {
+  lossText,
+  lostTargets,
+  withoutTargets,
+} from "./observed/removed-targets.ts";
 import type { ObservingWorkload } from "./observed/reported-calls.ts";
 import {
   kinIn,
@@ -91,13 +96,40 @@ export async function impactOfRemovals(
   observed: ObservedCalls,
   pause: Pause,
 ): Promise<readonly (readonly string[])[]> {
-  const changes = keys.map((key): PolicyChange => ({
+  const found = keys.map((): string[] => []);
+  const changes: RemovalChange[] = keys.map((key, at) => ({
+    at,
     before: storedIn(mesh, AUTHORIZATION_POLICY, key),
     after: undefined,
+    said: (line) => line,
   }));
-  return changes.every(({ before }) => before === undefined)
-    ? keys.map(() => [])
-    : linesOf(changes, mesh, observed, pause);
+  const seen = new Set<Resource>();
+  for (const lost of await inSlices(lostTargets(keys, mesh), pause)) {
+    const { at, policy } = lost;
+    const loss = lossText(lost);
+    found[at]?.push(`${loss}, which acts on nothing by it from then on`);
+    if (!isKind(AUTHORIZATION_POLICY, policy) || seen.has(policy)) continue;
+    seen.add(policy);
+    changes.push({
+      at,
+      before: policy,
+      after: withoutTargets(policy, keys),
+      said: (line) =>
+        line.startsWith("up ") ? line : `${loss}, which ${line}`,
+    });
+  }
+  if (changes.every(({ before }) => before === undefined)) return found;
+  const lines = await linesOf(changes, mesh, observed, pause);
+  for (const [index, { at, said }] of changes.entries())
+    found[at]?.push(...(lines[index] ?? []).map(said));
+  return found;
+}
+
+interface RemovalChange extends PolicyChange {
+  /** Index in the list of what is removed. */
+  readonly at: number;
+  /** How its lines are said of what is removed. */
+  readonly said: (line: string) => string;
 }
 
 function linesOf(
