@@ -8,7 +8,6 @@ import type { Logger } from "../core/log.ts";
 import { formatHostPort } from "../core/text/host-port.ts";
 import type { Watch } from "../core/watch.ts";
 import type { Credentials } from "../identity/credentials.ts";
-import { programDigest } from "../runtime/package.ts";
 import { makeMetrics } from "../telemetry/metrics.ts";
 import type { Acceptance, ApiOptions } from "./api/options.ts";
 import { startApi, type ListenOptions } from "./api/server.ts";
@@ -23,6 +22,7 @@ import {
   ensureMesh,
   type Profile,
 } from "./first-start.ts";
+import { openIssuer, type IssuerSettings } from "./issuer/open-issuer.ts";
 import { LoopDelay } from "./loop-delay.ts";
 import {
   makeControlPlaneMeters,
@@ -37,7 +37,7 @@ import { startPushServer, type PushServer } from "./push/server.ts";
 import { startRegistry, type Registry } from "./registry/registry.ts";
 import * as revoking from "./enrolment/revocations.ts";
 import { makeStatusReader } from "./status.ts";
-import { tellOfStoredFaults } from "./stored-faults.ts";
+import { judgeStored } from "./stored-faults.ts";
 import { meterStore } from "./store/metered.ts";
 import { openMemoryStore } from "./store/memory.ts";
 import { openSqliteStore } from "./store/sqlite.ts";
@@ -64,6 +64,8 @@ export interface ControlPlaneOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly profile: Profile;
+  /** Absent: certificates are issued by the authority of the state directory. */
+  readonly issuer?: IssuerSettings;
   /** Absent: the API's requests are not traced. The caller starts and closes it. */
   readonly tracing?: ApiTracing;
 }
@@ -126,10 +128,7 @@ async function assemble(
   closers.push(() => loop.close());
   const store = meterStore(openStore(options), meters.storeWrites, clock);
   closers.push(() => store.close());
-  const authority = await openTrust({
-    directory: join(options.stateDirectory, "authority"),
-    ...{ store, trustDomain, clock, logger },
-  });
+  const authority = await openAuthorities(options, store, closers);
   await ensureMesh(store, trustDomain, options.profile);
   const adminTokenFile = await ensureAdministrator(
     store,
@@ -167,7 +166,7 @@ async function assemble(
     { api: api.url, push: pushAddress, store: store.id, trustDomain },
     "the control plane is up",
   );
-  closers.push(judgeStored(store, options));
+  closers.push(judgeStored({ store, clock, logger }));
   return {
     apiUrl: api.url,
     pushAddress,
@@ -182,29 +181,22 @@ async function assemble(
   };
 }
 
-/** Goes on beside all else; call the result to end it. */
-function judgeStored(
+/** The authority of the state directory, and the issuer outside of it where there is one. */
+async function openAuthorities(
+  { stateDirectory, issuer, trustDomain, clock, logger }: ControlPlaneOptions,
   store: Store,
-  { clock, logger }: ControlPlaneOptions,
-): () => Promise<void> {
-  const stop = new AbortController();
-  const { signal } = stop;
-  const told = tellOfStoredFaults({
-    store,
-    program: programDigest,
-    clock,
-    logger,
-    signal,
-  }).catch((thrown: unknown) => {
-    logger.error(
-      { reason: messageOf(thrown) },
-      "what the store holds could not be judged",
-    );
-  });
-  return () => {
-    stop.abort();
-    return told;
+  closers: Closers,
+): Promise<Trust> {
+  const options = {
+    directory: join(stateDirectory, "authority"),
+    ...{ store, trustDomain, clock, logger },
   };
+  if (issuer === undefined) return openTrust(options);
+  const elsewhere = await openIssuer(issuer, { clock, logger });
+  closers.push(() => elsewhere.close());
+  const trust = await openTrust({ ...options, issuer: elsewhere.issuer });
+  elsewhere.follow(() => trust.followIssuer());
+  return trust;
 }
 
 /** What push and the API stand on. */

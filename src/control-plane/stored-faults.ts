@@ -1,11 +1,13 @@
 /** What an earlier version took into the store and this one refuses: sidecars refuse the config with it, so a person must hear of it after each start. */
 import type { Clock } from "../core/clock.ts";
+import { messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import { pauses } from "../core/slices.ts";
 import { formatKey, keyOf, type Resource } from "../resources/envelope.ts";
 import type { Problem } from "../resources/kind.ts";
 import { KINDS } from "../resources/registry.ts";
 import { validate } from "../resources/validate.ts";
+import { programDigest } from "../runtime/package.ts";
 import type { Store } from "./store/store.ts";
 import { revisionOf } from "./store/write.ts";
 
@@ -83,4 +85,26 @@ function tell(
     },
     "a stored resource is refused by this version, and sidecars keep the config that they have until it is changed or deleted",
   );
+}
+
+/** Goes on beside all else; call the result to end it. */
+export function judgeStored(
+  options: Omit<StoredFaultsOptions, "program" | "signal">,
+): () => Promise<void> {
+  const stop = new AbortController();
+  const { signal } = stop;
+  const told = tellOfStoredFaults({
+    ...options,
+    program: programDigest,
+    signal,
+  }).catch((thrown: unknown) => {
+    options.logger.error(
+      { reason: messageOf(thrown) },
+      "what the store holds could not be judged",
+    );
+  });
+  return () => {
+    stop.abort();
+    return told;
+  };
 }

@@ -43,11 +43,14 @@ export const KeyUsage = {
   CRL_SIGN: 6,
 } as const;
 
-/** GeneralName's [6] IMPLICIT IA5String. */
+/** GeneralName's [6] IMPLICIT IA5String, and its [0] IMPLICIT OtherName. */
 const URI_NAME = 0x86;
+const OTHER_NAME = 0xa0;
+const EXPLICIT = 0xa0;
+const UTF8_STRING = 0x0c;
 /** otherName, rfc822Name, dNSName, x400Address, directoryName, ediPartyName, URI, iPAddress, registeredID (RFC 5280 4.2.1.6). */
 const GENERAL_NAMES: ReadonlySet<number> = new Set([
-  0xa0,
+  OTHER_NAME,
   0x81,
   0x82,
   0xa3,
@@ -144,17 +147,39 @@ function isTrue(element: Element | undefined): boolean {
   return octet === 0xff;
 }
 
-/** The URI names of the SubjectAltName, as they are: never parsed out of a printed form, where a quote could forge one. */
-export function uriNames(certificate: X509Certificate): string[] {
+/** The elements of the SubjectAltName. Throws DerError. */
+function namesOf(certificate: X509Certificate): readonly Element[] {
   const value = extensionValue(certificate, Oid.SUBJECT_ALT_NAME);
   if (value === undefined) return [];
   const names = childrenOf(expectTag(readElement(value), Tag.SEQUENCE));
   // A name in another form of the same type would be a URI to one reader and none to the next.
   if (names.some(({ tag }) => !GENERAL_NAMES.has(tag)))
     throw new DerError("a subject alternative name of no known type");
-  return names
+  return names;
+}
+
+/** The URI names of the SubjectAltName, as they are: never parsed out of a printed form, where a quote could forge one. */
+export function uriNames(certificate: X509Certificate): string[] {
+  return namesOf(certificate)
     .filter(({ tag }) => tag === URI_NAME)
     .map((name) => name.value.toString("latin1"));
+}
+
+/** How many names there are that are neither URIs nor the binding. Throws DerError. */
+export function countOtherNames(certificate: X509Certificate): number {
+  return namesOf(certificate).filter(
+    (name) => name.tag !== URI_NAME && boundText(name) === undefined,
+  ).length;
+}
+
+/** The text of an otherName with the OID of the binding: SEQUENCE { OID, [0] EXPLICIT UTF8String }, the outer tag replaced by [0]. */
+function boundText({ tag, whole }: Element): Buffer | undefined {
+  if (tag !== OTHER_NAME) return undefined;
+  const [type, wrapped] = childrenOf(readElement(whole));
+  if (expectTag(type, Tag.OID).value.toString("hex") !== keyOfOid(Oid.BINDING))
+    return undefined;
+  const { value } = expectTag(wrapped, EXPLICIT);
+  return expectTag(readElement(value), UTF8_STRING).value;
 }
 
 /** Numbers of the KeyUsage bits that are set; undefined where the extension is absent. */
@@ -217,12 +242,27 @@ export function subjectKeyId(certificate: X509Certificate): Buffer | undefined {
     : expectTag(readElement(value), Tag.OCTET_STRING).value;
 }
 
+/**
+ * The bytes of the binding; the extension goes first. An authority that adds no extension of others can carry it as an otherName, in
+ * base64url: such a text has none of the characters by which an interface takes its parts apart. Throws DerError.
+ */
+function boundOctets(certificate: X509Certificate): Buffer | undefined {
+  const value =
+    extensionValue(certificate, Oid.BINDING) ??
+    extensionValue(certificate, Oid.OLD_BINDING);
+  if (value !== undefined) return value;
+  const texts = namesOf(certificate).flatMap((name) => boundText(name) ?? []);
+  const [text] = texts;
+  if (text === undefined || texts.length > 1) return undefined;
+  return text.length > 2 * OUR_LONGEST_BINDING
+    ? undefined
+    : Buffer.from(text.toString("latin1"), "base64url");
+}
+
 /** What the authority bound to the certificate; undefined where there is nothing, or nothing that can be read. */
 export function readBinding(certificate: X509Certificate): Binding | undefined {
   try {
-    const value =
-      extensionValue(certificate, Oid.BINDING) ??
-      extensionValue(certificate, Oid.OLD_BINDING);
+    const value = boundOctets(certificate);
     if (value === undefined || value.length > OUR_LONGEST_BINDING)
       return undefined;
     const parsed: unknown = JSON.parse(value.toString("utf8"));

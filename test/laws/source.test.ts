@@ -164,9 +164,12 @@ const CALLS_OUT =
   /\bfetch\(|\bhttps?2?\.(?:request|get|connect)\(|\b(?:connect|createConnection)\(|\bundici\b|node:(?:dns|dgram)|new (?:Client|Agent|Pool|Socket)\(/;
 
 void t.test(
-  "the control plane calls nobody: no URL that a user wrote is fetched by it",
+  "the control plane calls nobody but the issuer that its operator has named: no URL that a user wrote is fetched by it",
   (t) => {
-    const files = sources("control-plane", "resources", "identity");
+    const issuer = "control-plane/issuer/issuer-client.ts";
+    const all = sources("control-plane", "resources", "identity");
+    const files = all.filter((file) => !file.endsWith(issuer));
+    t.equal(files.length, all.length - 1);
     t.same(matches(files, CALLS_OUT), []);
     for (const line of [
       "await fetch(url)",

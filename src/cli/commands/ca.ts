@@ -130,11 +130,17 @@ const PHASES: Readonly<Record<string, string>> = {
 };
 
 function describe(body: unknown): string {
-  const { roots, rotation, last, sidecars } = isObject(body) ? body : {};
+  const { roots, rotation, last, sidecars, external } = isObject(body)
+    ? body
+    : {};
   const lines = listOf(roots).map(
     ({ fingerprint, notAfter, issues }) =>
       `root ${textOf(fingerprint).slice(0, 16)} until ${textOf(notAfter)}${issues === true ? ", issues certificates" : ""}`,
   );
+  if (external !== undefined)
+    lines.push(
+      `an external issuer's roots are trusted; ${waitsFor({ behind: external })}`,
+    );
   if (isObject(rotation))
     lines.push(
       `rotation, step ${PHASES[textOf(rotation["phase"])] ?? ""}`,

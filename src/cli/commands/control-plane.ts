@@ -18,6 +18,11 @@ import { collectWhenCalm } from "../../runtime/calm-collection.ts";
 import { leaveStartBehind, trimMemory } from "../../runtime/memory-trim.ts";
 import { untilStopped, type CliContext } from "../context.ts";
 import {
+  issuerOf,
+  withIssuer,
+  type IssuerOptions,
+} from "../control-plane/issuer-options.ts";
+import {
   addressOf,
   CONFIG_OPTION,
   listOption,
@@ -26,7 +31,7 @@ import {
   otlpEndpointOption,
 } from "../settings.ts";
 
-interface ControlPlaneCommandOptions {
+interface ControlPlaneCommandOptions extends IssuerOptions {
   readonly state: string;
   readonly store: string;
   readonly trustDomain: string;
@@ -48,7 +53,9 @@ export function registerControlPlane(
   program: Command,
   context: CliContext,
 ): void {
-  withBootstrap(withApi(withOptions(program.command("control-plane"))))
+  withIssuer(
+    withBootstrap(withApi(withOptions(program.command("control-plane")))),
+  )
     .description("run the API, the certificate authority and config push")
     .action((options: ControlPlaneCommandOptions) =>
       runControlPlane(context, options),
@@ -156,6 +163,7 @@ async function runControlPlane(
   options: ControlPlaneCommandOptions,
 ): Promise<void> {
   const accounts = accountsOf(options);
+  const issuer = issuerOf(options);
   const logger = makeLogger({
     level: options.logLevel,
     bindings: { component: "control-plane" },
@@ -177,6 +185,7 @@ async function runControlPlane(
         ? {}
         : { advertise: options.advertise }),
     },
+    ...(issuer === undefined ? {} : { issuer }),
     ...(tracing === undefined ? {} : { tracing }),
     clock: context.clock,
     logger,

@@ -4,7 +4,7 @@ import { messageOf, UserError } from "../../core/errors.ts";
 import type { Logger } from "../../core/log.ts";
 import type { MonotonicMs } from "../../core/units.ts";
 import { Members, type MembersOptions } from "./members.ts";
-import { behindOf, type Behind, type Member } from "./rotation.ts";
+import { behindOf, outsideOf, type Behind, type Member } from "./rotation.ts";
 import type { Trust } from "./trust.ts";
 
 export interface RotationRunnerOptions extends MembersOptions {
@@ -19,6 +19,8 @@ export interface RotationView {
   readonly members: readonly Member[];
   /** Those that the present phase waits for. */
   readonly behind: readonly Behind[];
+  /** Where there are roots of an external issuer: the sidecars that do not have them, or a certificate of the root that issues. */
+  readonly outside?: readonly Behind[];
   /** Why nothing moves besides. */
   readonly fault?: string;
 }
@@ -94,12 +96,13 @@ export class RotationRunner {
     const members = await this.#members.look();
     const { rotation } = trust;
     const fault = this.#fault ?? this.#comingBack();
+    const serial = trust.offer.value.serial;
     return {
+      ...(trust.isExternal
+        ? { outside: outsideOf(trust.issuerRoot, serial, members) }
+        : {}),
       members,
-      behind:
-        rotation === undefined
-          ? []
-          : behindOf(rotation, trust.offer.value.serial, members),
+      behind: rotation === undefined ? [] : behindOf(rotation, serial, members),
       ...(fault === undefined ? {} : { fault }),
     };
   }

@@ -58,6 +58,26 @@ export function behindOf(
   });
 }
 
+/** The same where no rotation is in progress: those without the roots of now, or without a certificate of the one that issues. */
+export function outsideOf(
+  issuer: string,
+  serial: number,
+  members: readonly Member[],
+): readonly Behind[] {
+  return members.flatMap((member) => {
+    const { sidecar, connected } = member;
+    const missing =
+      member.serial !== serial
+        ? (member.refused ?? "it has not acknowledged the roots")
+        : member.root === issuer
+          ? undefined
+          : "its certificate is of another root than the one that issues";
+    if (missing === undefined) return [];
+    const why = connected ? missing : `it is not connected, and ${missing}`;
+    return [{ sidecar, why }];
+  });
+}
+
 function whyBehind(
   rotation: Rotation,
   serial: number,

@@ -9,6 +9,8 @@ export interface TrustNote {
   readonly roots: readonly string[];
   readonly issuer: string;
   readonly renewWithin: number;
+  /** Which of the roots are an external issuer's; absent: none. */
+  readonly external?: readonly string[];
   readonly rotation?: Rotation;
   /** The rotation that was finished last. */
   readonly last?: Pick<Rotation, "from" | "to" | "startedAt"> & {

@@ -1,4 +1,5 @@
 /** The roots of the mesh: which are trusted, which one issues, and the signed bundle that says so to the sidecars. Each step of a rotation is kept in the store before it acts. */
+import type { X509Certificate } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
 import type { Clock } from "../../core/clock.ts";
 import { UserError } from "../../core/errors.ts";
@@ -20,10 +21,13 @@ import {
   promote,
   type Succession,
 } from "../authority/succession.ts";
+import type { ExternalIssuer } from "../issuer/external-issuer.ts";
+import { KeyedQueue } from "../keyed-queue.ts";
 import { trustField } from "../push/push-messages.ts";
 import type { TrustOffer } from "../push/trust-push.ts";
 import type { EnrolmentToken } from "../../push/token.ts";
 import type { Store } from "../store/store.ts";
+import { checkIssuer, externalRoots, ROTATED_ELSEWHERE } from "./external.ts";
 import type { Phase, Rotation } from "./rotation.ts";
 import { readNote, TRUST_NOTE, type TrustNote } from "./trust-note.ts";
 
@@ -31,6 +35,8 @@ export interface TrustOptions extends AuthorityOptions {
   readonly store: Pick<Store, "note" | "setNote">;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Absent: the authority of the directory issues, and its roots are all there are. */
+  readonly issuer?: ExternalIssuer;
 }
 
 /** Milliseconds that a renewal costs the control plane, with room for all else; and the bounds of the time over which those of all sidecars spread. */
@@ -48,6 +54,7 @@ export async function openTrust(options: TrustOptions): Promise<Trust> {
       { from: known.rotation.from, to: known.rotation.to },
       "the store tells of a rotation whose roots are not in the authority's directory: it is forgotten",
     );
+  checkIssuer(options.issuer, known, rotation);
   const trust = new Trust(options, succession, known);
   await trust.goOn(rotation);
   return trust;
@@ -89,6 +96,7 @@ export class Trust {
   #signersEnd: WallMs = -Infinity;
   #isBeginning = false;
   readonly #offer: WatchSource<TrustOffer>;
+  readonly #steps = new KeyedQueue();
 
   constructor(
     options: TrustOptions,
@@ -151,17 +159,38 @@ export class Trust {
     return this.#note.rotation;
   }
 
+  /** Fingerprint of the root under which certificates are issued now. */
+  get issuerRoot(): string {
+    return this.#note.issuer;
+  }
+
+  /** Whether there are roots of an external issuer. */
+  get isExternal(): boolean {
+    return this.#options.issuer !== undefined;
+  }
+
   get last(): TrustNote["last"] {
     return this.#note.last;
   }
 
-  /** Rejects with UserError where the request is unsound or nothing can be signed any more. */
-  sign(csrPem: string, request: SigningRequest): Promise<SignedCertificate> {
-    return Promise.resolve().then(() => {
-      const signed = this.#issuer.sign(csrPem, request);
-      this.#followSigners();
-      return signed;
-    });
+  /** Rejects where the request is unsound, nothing can be signed any more, or the external issuer gives no such certificate. */
+  async sign(
+    csrPem: string,
+    request: SigningRequest,
+    signal: AbortSignal,
+  ): Promise<SignedCertificate> {
+    const { issuer } = this.#options;
+    if (issuer?.signs === true) return issuer.sign(csrPem, request, signal);
+    const signed = this.#issuer.sign(csrPem, request);
+    this.#followSigners();
+    return signed;
+  }
+
+  /** The roots of the external issuer are others. */
+  followIssuer(): Promise<void> {
+    return this.#steps.run("step", () =>
+      this.#take(this.#succession, this.#note.rotation, {}),
+    );
   }
 
   /** The control plane's own: under the root that every sidecar trusts, also one that was away. */
@@ -181,8 +210,10 @@ export class Trust {
     });
   }
 
-  /** Adds a new root. Throws UserError where a rotation is in progress. */
+  /** Adds a new root. Throws UserError where a rotation is in progress, or is not this control plane's to begin. */
   async begin(): Promise<void> {
+    if (this.#options.issuer?.signs === true)
+      throw new UserError(ROTATED_ELSEWHERE);
     if (this.#note.rotation !== undefined || this.#isBeginning)
       throw new UserError("a rotation of the root is in progress");
     this.#isBeginning = true;
@@ -258,29 +289,43 @@ export class Trust {
     return { ...rotation, phase, since: this.#options.clock.wall() };
   }
 
-  /** Kept first: what was told to a sidecar is known after a crash. `anew`: under a new serial, also where it says the same. */
-  async #step(
+  /** One after another: each stands on the note of the one before. `anew`: under a new serial, also where it says the same. */
+  #step(
     succession: Succession,
     rotation: Rotation | undefined,
-    {
-      renewWithin = this.#note.renewWithin,
-      anew = false,
-    }: { readonly renewWithin?: number; readonly anew?: boolean } = {},
+    how: { readonly renewWithin?: number; readonly anew?: boolean } = {},
   ): Promise<void> {
+    return this.#steps.run("step", () => this.#take(succession, rotation, how));
+  }
+
+  /** Kept first: what was told to a sidecar is known after a crash. */
+  async #take(
+    succession: Succession,
+    rotation: Rotation | undefined,
+    how: { readonly renewWithin?: number; readonly anew?: boolean },
+  ): Promise<void> {
+    const { issuer: elsewhere } = this.#options;
     const { current, next } = succession;
-    const issuer =
+    const authority =
       rotation?.phase === "reissue" && next !== undefined ? next : current;
-    const { rotation: _before, ...rest } = this.#note;
-    const roots = rootsOf([current, ...(next === undefined ? [] : [next])]);
-    const said = {
-      roots: fingerprintsOf(roots),
-      issuer: issuer.fingerprint,
-      renewWithin,
-    };
+    const external = externalRoots(elsewhere);
+    const issuer =
+      elsewhere?.signs === true
+        ? (external[0] ?? authority.fingerprint)
+        : authority.fingerprint;
+    const { rotation: _before, external: _roots, ...rest } = this.#note;
+    const roots = rootsOf(
+      [current, ...(next === undefined ? [] : [next])],
+      elsewhere?.roots.value ?? [],
+    );
+    const moves = elsewhere !== undefined && issuer !== rest.issuer;
+    const { renewWithin = moves ? SPREAD.most : rest.renewWithin } = how;
+    const said = { roots: fingerprintsOf(roots), issuer, renewWithin };
     await this.#keep({
       ...rest,
       ...said,
-      serial: this.#serialOf(said, anew),
+      serial: this.#serialOf(said, how.anew === true),
+      ...(external.length === 0 ? {} : { external }),
       ...(rotation === undefined ? {} : { rotation }),
     });
     this.#succession = succession;
@@ -336,13 +381,16 @@ export class Trust {
   }
 }
 
-/** PEM, each root once, the first authority's first. */
-function rootsOf(authorities: readonly Authority[]): string {
+/** PEM, each root once, the first authority's first, and those of an external issuer last. */
+function rootsOf(
+  authorities: readonly Authority[],
+  external: readonly X509Certificate[],
+): string {
   const roots = authorities.flatMap(({ trustBundle }) =>
     readCertificates(trustBundle, "root.crt"),
   );
   const byFingerprint = new Map(
-    roots.map((root) => [fingerprintOf(root), root]),
+    [...roots, ...external].map((root) => [fingerprintOf(root), root]),
   );
   return [...byFingerprint.values()].map((root) => root.toString()).join("");
 }

@@ -1,6 +1,7 @@
 import t from "tap";
 import {
   behindOf,
+  outsideOf,
   type Member,
   type Phase,
   type Rotation,
@@ -132,3 +133,26 @@ void t.test(
     t.end();
   },
 );
+
+void t.test("which sidecars an external issuer's roots wait for", (t) => {
+  const rows: readonly (readonly [Partial<Member>, string | undefined])[] = [
+    [{}, undefined],
+    [{ serial: 6 }, "it has not acknowledged the roots"],
+    [{ serial: undefined, root: "other" }, "it has not acknowledged the roots"],
+    [{ serial: 6, refused: "no" }, "no"],
+    [
+      { root: "other" },
+      "its certificate is of another root than the one that issues",
+    ],
+    [
+      { serial: 6, connected: false },
+      "it is not connected, and it has not acknowledged the roots",
+    ],
+  ];
+  for (const [change, why] of rows)
+    t.same(
+      outsideOf("old", 7, [{ ...there, ...change }]),
+      why === undefined ? [] : [{ sidecar: "shop/web", why }],
+    );
+  t.end();
+});

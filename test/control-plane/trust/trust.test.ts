@@ -60,6 +60,7 @@ async function issuedUnder(trust: Trust): Promise<string> {
       labels: {},
       ttlMs: 3_600_000,
     },
+    new AbortController().signal,
   );
   return rootOf(certificateChain, trust);
 }
@@ -96,7 +97,11 @@ void t.test(
     let trust = await open();
     const old = trust.fingerprint;
     const start = await facts(trust);
-    t.match(start, { phase: undefined, roots: [old], issues: old, own: old });
+    t.match(
+      start,
+      { phase: undefined, roots: [old], issues: old, own: old },
+      new AbortController().signal,
+    );
     t.same(await facts((trust = await open())), start, "nothing is said anew");
 
     const steps: readonly (readonly [string, () => Promise<void>, object])[] = [

@@ -34,6 +34,8 @@ export interface OddTemplate {
   readonly digest?: "sha256" | "sha1";
   /** Its own key; one of P-256 unless given. */
   readonly privateKey?: KeyObject;
+  /** The key that it is for, where its holder keeps the private one. */
+  readonly publicKey?: KeyObject;
   /** Changes what is signed already, without a change of its length. */
   readonly tamper?: (der: Buffer) => void;
 }
@@ -117,6 +119,12 @@ export function namesOf(...names: Buffer[]): OddExtension {
   };
 }
 
+/** An otherName of the OID, with the text as UTF8String. */
+export function otherName(oid: string, text: string): Buffer {
+  const value = tlv(0xa0, tlv(0x0c, Buffer.from(text)));
+  return tlv(0xa0, tlv(0x06, encodeOid(oid)), value);
+}
+
 /** What a right leaf has, so that a row of a table can replace one part of it. */
 export function leafExtensions(uri: string): Record<string, OddExtension> {
   return {
@@ -142,7 +150,8 @@ export function oddCertificate(template: OddTemplate): OddCertificate {
   const {
     privateKey = generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey,
   } = template;
-  const info = createPublicKey(privateKey).export({
+  const { publicKey = createPublicKey(privateKey) } = template;
+  const info = publicKey.export({
     type: "spki",
     format: "der",
   });

@@ -5,7 +5,6 @@ import { UserError } from "../../../core/errors.ts";
 import { fingerprintOf, readCertificates } from "../../../identity/pem.ts";
 import { CLOSED } from "../../../resources/schema-parts.ts";
 import { recordAct } from "../../audit/audit.ts";
-import type { Rotation } from "../../trust/rotation.ts";
 import type { Api } from "../api.ts";
 import { authorIn } from "../rights/authentication.ts";
 import { answers } from "../documentation.ts";
@@ -17,6 +16,11 @@ const FINGERPRINT = Type.String({
   description: "SHA-256 of the root's DER, in hexadecimal",
 });
 const TIME = Type.String({ format: "date-time" });
+
+const BEHIND = Type.Object(
+  { sidecar: Type.String(), why: Type.String() },
+  CLOSED,
+);
 
 const TRUST: TSchema = Type.Object(
   {
@@ -36,6 +40,12 @@ const TRUST: TSchema = Type.Object(
         CLOSED,
       ),
     ),
+    external: Type.Optional(
+      Type.Array(BEHIND, {
+        description:
+          "where there are roots of an external issuer: the sidecars that have not acknowledged the roots, or whose certificate is of another root than the one that issues",
+      }),
+    ),
     sidecars: Type.Integer({
       description: "that are connected, or have a Workload registered",
     }),
@@ -50,10 +60,9 @@ const TRUST: TSchema = Type.Object(
           startedAt: TIME,
           since: TIME,
           abandoned: Type.Array(Type.String()),
-          behind: Type.Array(
-            Type.Object({ sidecar: Type.String(), why: Type.String() }, CLOSED),
-            { description: "the sidecars that the phase waits for" },
-          ),
+          behind: Type.Array(BEHIND, {
+            description: "the sidecars that the phase waits for",
+          }),
           fault: Type.Optional(
             Type.String({ description: "why it does not go on besides" }),
           ),
@@ -151,17 +160,17 @@ export function addTrustRoutes(api: Api, options: ApiOptions): void {
 }
 
 async function trustBody({ trust, rotation }: ApiOptions): Promise<unknown> {
-  const { members, behind, fault } = await rotation.view();
+  const { members, behind, outside, fault } = await rotation.view();
   const { rotation: present, last } = trust;
-  const issuer = issuerOf(trust.fingerprint, present);
   return {
     serial: trust.offer.value.serial,
     roots: readCertificates(trust.trustBundle, "root.crt").map((root) => ({
       fingerprint: fingerprintOf(root),
       notAfter: timestamp(root.validToDate.getTime()),
-      issues: fingerprintOf(root) === issuer,
+      issues: fingerprintOf(root) === trust.issuerRoot,
       certificate: root.toString(),
     })),
+    ...(outside === undefined ? {} : { external: outside }),
     sidecars: members.length,
     ...(present === undefined
       ? {}
@@ -184,8 +193,4 @@ async function trustBody({ trust, rotation }: ApiOptions): Promise<unknown> {
           },
         }),
   };
-}
-
-function issuerOf(current: string, rotation: Rotation | undefined): string {
-  return rotation?.phase === "reissue" ? rotation.to : current;
 }
