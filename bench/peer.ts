@@ -90,6 +90,8 @@ export interface Setup {
   readonly workers: number;
   /** Connections that one address has to be allowed; undefined: as many as it comes with. */
   readonly connections?: number;
+  /** The inbound proxy verifies the token that callers bring. */
+  readonly token?: boolean;
 }
 
 export interface PeerSettings extends Setup {

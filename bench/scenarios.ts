@@ -12,6 +12,7 @@ import { memory } from "./scenarios/memory.ts";
 import { grpcStream, webSocket } from "./scenarios/messages.ts";
 import { serial } from "./scenarios/serial.ts";
 import { coldStart } from "./scenarios/start.ts";
+import { withToken } from "./scenarios/token.ts";
 import { tcp } from "./scenarios/tcp.ts";
 import { workerScenarios } from "./scenarios/workers.ts";
 
@@ -19,6 +20,7 @@ export const SCENARIOS: readonly Scenario[] = [
   ...callScenarios(),
   ...h2Scenarios(),
   serial,
+  withToken,
   ...bodyScenarios(),
   bulk,
   webSocket,

@@ -43,13 +43,21 @@ export const POSTED: string = JSON.stringify({
  * A script for wrk that makes the call. Traced: what a caller says in traceparent decides, since both peers heed it; so that
  * of 100 callers as many say "sampled" as the percentage has it.
  */
-export function wrkScript(call: CallName | BodyCall, tracing: number): string {
+export function wrkScript(
+  call: CallName | BodyCall | TokenCall,
+  tracing: number,
+): string {
   const host = `wrk.headers["Host"] = "${HOST}"\n`;
   const post = `wrk.method = "POST"\nwrk.path = "${READS_BODY}"\n`;
   if (typeof call === "object")
-    return call.kind === "download"
-      ? `${host}wrk.path = "${call.path}"\n`
-      : `${host}${post}wrk.body = string.rep("x", ${call.bytes})\nwrk.headers["Content-Type"] = "application/octet-stream"\n`;
+    switch (call.kind) {
+      case "download":
+        return `${host}wrk.path = "${call.path}"\n`;
+      case "upload":
+        return `${host}${post}wrk.body = string.rep("x", ${call.bytes})\nwrk.headers["Content-Type"] = "application/octet-stream"\n`;
+      case "token":
+        return `${host}wrk.headers["Authorization"] = "Bearer ${call.token}"\n`;
+    }
   switch (call) {
     case "get":
       return host;
@@ -71,6 +79,12 @@ end
 `;
     }
   }
+}
+
+/** A GET with this token. */
+export interface TokenCall {
+  readonly kind: "token";
+  readonly token: string;
 }
 
 export type BodyCall =

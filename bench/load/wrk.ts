@@ -3,11 +3,16 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { UserError } from "../../src/core/errors.ts";
-import { wrkScript, type BodyCall, type CallName } from "./calls.ts";
+import {
+  wrkScript,
+  type BodyCall,
+  type CallName,
+  type TokenCall,
+} from "./calls.ts";
 import { runTool, type LoadOptions, type LoadResult } from "./tool.ts";
 
 export interface WrkOptions extends LoadOptions {
-  readonly call: CallName | BodyCall;
+  readonly call: CallName | BodyCall | TokenCall;
   readonly tracing: number;
 }
 

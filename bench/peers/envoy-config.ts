@@ -10,6 +10,7 @@ import {
   type PeerSettings,
 } from "../peer.ts";
 import { ACCESS_LOG, bytesFrom, bytesTo, EXTENSION } from "./envoy-bytes.ts";
+import { tokenFilter } from "./envoy-token.ts";
 
 const TYPE = "type.googleapis.com/";
 export const INBOUND_ADMIN = 8241;
@@ -96,6 +97,7 @@ export function inboundConfig(settings: PeerSettings): object {
       ),
     },
   };
+  const filters = settings.token === true ? [tokenFilter(), rbac] : [rbac];
   const tls = {
     name: "envoy.transport_sockets.tls",
     typed_config: {
@@ -114,7 +116,7 @@ export function inboundConfig(settings: PeerSettings): object {
       INBOUND_PORT,
       settings.apps === "tcp" && settings.link !== "h2"
         ? bytesFrom("app", rules({ any: true }))
-        : [manager("in", "app", settings, more, [rbac], undefined)],
+        : [manager("in", "app", settings, more, filters, undefined)],
       tls,
     ),
     [

@@ -7,6 +7,7 @@ import {
   type PeerSettings,
   type Speech,
 } from "../peer.ts";
+import { AUDIENCE, benchToken, ISSUER } from "../token.ts";
 
 const OWN = "mesh.wherry.dev/v1alpha1";
 const APP_PROTOCOLS: Readonly<Record<Speech, string>> = {
@@ -18,7 +19,7 @@ const APP_PROTOCOLS: Readonly<Record<Speech, string>> = {
 };
 
 export function resourcesOf(
-  settings: Pick<PeerSettings, "apps" | "tracing">,
+  settings: Pick<PeerSettings, "apps" | "tracing" | "token">,
   workload: "declared" | "registered",
 ): object[] {
   return [
@@ -52,6 +53,7 @@ export function resourcesOf(
     ...(workload === "declared" ? [declaredWorkload()] : []),
     // Bytes have no route.
     ...(settings.apps === "tcp" ? [] : [route(settings.apps)]),
+    ...(settings.token === true ? [tokens()] : []),
     {
       apiVersion: "security.istio.io/v1",
       kind: "AuthorizationPolicy",
@@ -94,6 +96,19 @@ function route(apps: Speech): object {
           retry: { codes: [500, 502, 503, 504], attempts: 2 },
         },
       ],
+    },
+  };
+}
+
+function tokens(): object {
+  const { jwks } = benchToken();
+  return {
+    apiVersion: "security.istio.io/v1",
+    kind: "RequestAuthentication",
+    metadata: { name: "tokens", namespace: "bench" },
+    spec: {
+      selector: { matchLabels: { app: "callee" } },
+      jwtRules: [{ issuer: ISSUER, audiences: [AUDIENCE], jwks }],
     },
   };
 }
