@@ -1,5 +1,6 @@
 /** A token that callers bring, and the key by which every contender verifies it: made once, so that it is the same for all. */
 import { generateKeyPairSync, sign } from "node:crypto";
+import { systemClock } from "../src/core/clock.ts";
 
 export const ISSUER = "https://idp.bench";
 export const AUDIENCE = "bench";
@@ -25,7 +26,7 @@ function makeToken(): BenchToken {
     namedCurve: "P-256",
   });
   const key = { alg: "ES256", kid: "k1" };
-  const now = Math.floor(Date.now() / 1000);
+  const now = Math.floor(systemClock.wall() / 1000);
   const signed = [
     { ...key, typ: "JWT" },
     {
