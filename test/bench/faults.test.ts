@@ -131,6 +131,12 @@ void t.test("rows are chosen by how their names begin", (t) => {
     const names = allRows(short).map(({ name }) => name);
     t.equal(new Set(names).size, names.length, "no name comes twice");
   }
+  const goalsOf = (short: boolean): string[] =>
+    chooseRows(allRows(short), ["mad/garbage"]).flatMap(({ goals }) =>
+      goals.map(({ text }) => text),
+    );
+  t.ok(goalsOf(false).includes("CPU ≤ 15 % of a core"));
+  t.notOk(goalsOf(true).includes("CPU ≤ 15 % of a core"), "not of seconds");
   const rows = allRows(true);
   t.equal(chooseRows(rows, []), rows);
   t.same(

@@ -21,6 +21,7 @@ const AFTER = 5000;
 const AFTER_SHORT = 2000;
 
 const CPU = "CPU that it takes of the caller's sidecar, % of a core";
+/** Not of seconds: code that runs for the first time is compiled, and the heap is collected as a whole once. */
 const SHARE_OF_CORE: Goal = {
   text: "CPU ≤ 15 % of a core",
   met: ({ more }) => (more[CPU] ?? Number.NaN) <= 15,
@@ -30,7 +31,7 @@ export function madRows(short: boolean): Row[] {
   const planes = new WeakMap<Bed, MadPlane>();
   return (Object.keys(MADNESS) as Madness[]).map((madness) => ({
     name: `mad/${madness.replaceAll(" ", "-")}`,
-    goals: [NONE_FAILS, p99Within(2), SHARE_OF_CORE],
+    goals: [NONE_FAILS, p99Within(2), ...(short ? [] : [SHARE_OF_CORE])],
     async open(around) {
       const { bed, plane } = await openMadBed(around);
       planes.set(bed, plane);
