@@ -128,6 +128,8 @@ export async function startControlPlane(
   { dist, directory, cores, clock, nodeArguments }: Surroundings,
 ): Promise<ControlPlane> {
   const probe = join(directory, "control-plane.probe");
+  // A process that was killed has left its socket behind.
+  await rm(probe, { force: true });
   const running = await start(
     {
       name: "Wherry, control plane",

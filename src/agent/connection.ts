@@ -22,7 +22,8 @@ import { trustOf } from "../identity/trust.ts";
 import { CONTROL_PLANE } from "../push/names.ts";
 import { Ciphertext, MOST_UNSEEN } from "../wire/tls/ciphertext.ts";
 import { judgeSocket, presentedChain } from "../wire/tls/tls-context.ts";
-import { pacedConnection } from "./paced-connection.ts";
+import { pacedConnection } from "./connections/paced-connection.ts";
+import { endWithClient } from "./connections/secure-connector.ts";
 
 export interface ConnectionOptions {
   /** "HOST:PORT", "[IPV6]:PORT" */
@@ -136,6 +137,7 @@ function judgedChannel(
       setImmediate(() => socket.destroy());
       throw fault;
     };
+    endWithClient(connector);
     return connector;
   };
   return channel;

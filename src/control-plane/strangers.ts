@@ -22,7 +22,7 @@ interface Stranger {
   readonly tuple: string;
   readonly source: string;
   readonly since: number;
-  /** By `#lived`; infinite while it waits for its turn, so that it makes no room. */
+  /** By `#age`; infinite once it waits for its turn, so that it makes no room. */
   born: number;
 }
 
@@ -32,6 +32,8 @@ const STALE = 1000;
 const SWEEP = 1000;
 /** Log lines: strangers must not fill the log either. */
 const LINES = { burst: 5, rate: 0.1 } as const;
+
+const TOO_MANY_BYTES = "too many bytes";
 
 export interface StrangersOptions {
   /** For the log: "the push port". */
@@ -89,17 +91,16 @@ export class Strangers {
     return true;
   }
 
-  /** It waits for its turn: it makes no room until `begun` is called. */
+  /** It has said something, and waits for its turn: it makes no room. What said too much is closed at once. */
   waits(raw: Socket): void {
-    this.#bear(raw, Infinity);
+    const stranger = this.#all.get(tupleOf(raw));
+    if (stranger === undefined) return;
+    stranger.born = Infinity;
+    if (raw.bytesRead > this.#options.limits.bytes)
+      this.#end(stranger, TOO_MANY_BYTES);
   }
 
-  /** Its turn has come. */
-  begun(raw: Socket): void {
-    this.#bear(raw, this.#age.now);
-  }
-
-  /** The peer has proved who it is: the limits of strangers end. `socket` is the accepted one, or the TLS socket around it. */
+  /** The peer has proved who it is, or is counted elsewhere from now on: these limits end. `socket` is the accepted one, or the TLS socket around it. */
   prove(socket: Socket): void {
     const stranger = this.#all.get(tupleOf(socket));
     if (stranger !== undefined) this.#forget(stranger);
@@ -110,11 +111,6 @@ export class Strangers {
     this.#cancelSweep();
     this.#age.close();
     for (const { raw } of this.#all.values()) raw.destroy();
-  }
-
-  #bear(raw: Socket, born: number): void {
-    const stranger = this.#all.get(tupleOf(raw));
-    if (stranger !== undefined) stranger.born = born;
   }
 
   #forget(stranger: Stranger): void {
@@ -170,7 +166,7 @@ export class Strangers {
     for (const stranger of this.#all.values())
       if (stranger.since <= oldest) this.#end(stranger, "no proof in time");
       else if (stranger.raw.bytesRead > limits.bytes)
-        this.#end(stranger, "too many bytes");
+        this.#end(stranger, TOO_MANY_BYTES);
   }
 }
 

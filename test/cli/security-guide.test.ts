@@ -4,7 +4,10 @@ import { maxHeaderSize } from "node:http";
 import { join } from "node:path";
 import t from "tap";
 import { STRANGER_LIMITS as API } from "../../src/control-plane/api/server.ts";
-import { STRANGER_LIMITS as PUSH } from "../../src/control-plane/push/connection.ts";
+import {
+  STRANGER_LIMITS as PUSH,
+  WAITING_LIMITS as WAITING,
+} from "../../src/control-plane/push/connection.ts";
 import type { StrangerLimits } from "../../src/control-plane/strangers.ts";
 import {
   DEMO_CONNECTIONS,
@@ -109,10 +112,10 @@ const ROWS: Readonly<Record<string, readonly string[]>> = {
   "15000, admin": PAGES,
   "15020, metrics and probes": PAGES,
   "15012, enrolment and push": [
-    strangers(PUSH),
-    `${bytes(PUSH.message)} a stream, ${bytes(PUSH.bytes)} of a connection`,
+    `${strangers(WAITING)} before the handshake; ${strangers(PUSH)} from it on`,
+    `${bytes(WAITING.bytes)} before the handshake; ${bytes(PUSH.message)} a stream, ${bytes(PUSH.bytes)} of a connection`,
     count(PUSH.streams),
-    `${time(constant(PUSH_LISTENER, "HANDSHAKE_TIMEOUT"))} for the handshake, ${time(PUSH.time)} in all`,
+    `${time(WAITING.time)} before the handshake, ${time(constant(PUSH_LISTENER, "HANDSHAKE_TIMEOUT"))} for it, ${time(PUSH.time)} from its start`,
   ],
   "15080, API": [
     strangers(API),

@@ -94,10 +94,19 @@ void t.test(
     strangers.waits(first);
     clock.advance(10_000);
     t.notOk(strangers.admit(second));
-    strangers.begun(first);
-    clock.advance(1000);
-    t.ok(strangers.admit(third), "from its beginning on it ages");
-    t.ok(first.destroyed);
+    strangers.prove(first);
+    t.notOk(first.destroyed, "it is counted elsewhere once its turn has come");
+    t.ok(strangers.admit(third), "and leaves its place");
+    Object.defineProperty(third, "bytesRead", {
+      value: LIMITS.bytes,
+      configurable: true,
+    });
+    strangers.waits(third);
+    t.notOk(third.destroyed);
+    Object.defineProperty(third, "bytesRead", { value: LIMITS.bytes + 1 });
+    strangers.waits(third);
+    t.ok(third.destroyed, "what says too much does not wait");
+    t.equal(strangers.size, 0);
     t.end();
   },
 );

@@ -1,5 +1,4 @@
 /** A crowd of sidecars at one control plane: all enrol at once, operators list everything, and the process is killed. */
-import { rm } from "node:fs/promises";
 import { UserError } from "../../../src/core/errors.ts";
 import type { Bed } from "../bed.ts";
 import { startCrowd, type Crowd } from "../crowd/processes.ts";
@@ -143,8 +142,6 @@ async function kill(
   const spent = crowd.watchCpu();
   process.kill(bed.controlPlane.running.pid, "SIGKILL");
   await bed.controlPlane.stop();
-  // A process that is killed leaves its socket behind.
-  await rm(bed.controlPlane.probe, { force: true });
   await bed.resumeControlPlane();
   const ready = clock.now() - from;
   await allIn(bed, crowd, count);

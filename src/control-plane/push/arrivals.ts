@@ -18,7 +18,7 @@ export const ARRIVES_WITHIN = 1000;
 
 export interface ArrivalsOptions {
   readonly clock: Pick<Clock, "every">;
-  /** It has said something, and waits for its turn. */
+  /** It has said something, and waits for its turn, unless it is destroyed here. */
   readonly waits: (raw: Socket) => void;
   /** Starts the handshake. */
   readonly begin: (raw: Socket) => void;
@@ -65,11 +65,12 @@ export class Arrivals {
   }
 
   #wait(raw: Socket): void {
+    this.#options.waits(raw);
+    if (raw.destroyed) return;
     this.#waiting.add(raw);
     this.#latest.push(raw);
     if (this.#latest.length > 2 * this.#waiting.size)
       this.#latest = [...this.#waiting];
-    this.#options.waits(raw);
     this.#schedule();
   }
 

@@ -67,6 +67,14 @@ export const STRANGER_LIMITS: ConnectionLimits & StrangerLimits = {
   bytes: 256 * 1024,
 };
 
+/** Before its handshake begins: a connection costs a socket and its first bytes then, and those that come back together find room to wait, also behind one address. */
+export const WAITING_LIMITS: StrangerLimits = {
+  perSource: 1024,
+  together: 4096,
+  time: 15_000,
+  bytes: 16 * 1024,
+};
+
 /** Milliseconds without a call after which a sidecar's connection ends. */
 export const IDLE = 60_000;
 

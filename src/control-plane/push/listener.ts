@@ -51,6 +51,9 @@ export interface ListenerOptions {
   /** Absent: nothing is revoked. */
   readonly revoked?: Watch<Revoked> | undefined;
   readonly trustDomains: readonly string[];
+  /** Before the handshake begins. */
+  readonly waiting: StrangerLimits;
+  /** From then on, until the proof. */
   readonly strangers: StrangerLimits;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -90,6 +93,7 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
 
 export class Listener {
   readonly #options: ListenerOptions;
+  readonly #waiting: Strangers;
   readonly #strangers: Strangers;
   readonly #instances: Holders;
   /** Every accepted connection, also those that have not finished their handshake. */
@@ -106,14 +110,11 @@ export class Listener {
   #port = 0;
 
   constructor(options: ListenerOptions) {
-    const { own, strangers: limits, clock, logger } = options;
+    const { own, waiting, strangers: limits, clock, logger } = options;
     this.#options = options;
-    this.#strangers = new Strangers({
-      where: "the push port",
-      limits,
-      clock,
-      logger,
-    });
+    const where = "the push port";
+    this.#waiting = new Strangers({ where, limits: waiting, clock, logger });
+    this.#strangers = new Strangers({ where, limits, clock, logger });
     this.#instances = limitHolders(MOST_OF_INSTANCE, (instance) =>
       logger.warn(
         { instance },
@@ -123,11 +124,8 @@ export class Listener {
     this.#tls = this.#makeTls(own.value);
     this.#arrivals = new Arrivals({
       clock,
-      waits: (raw) => this.#strangers.waits(raw),
-      begin: (raw) => {
-        this.#strangers.begun(raw);
-        this.#tls.emit("connection", raw);
-      },
+      waits: (raw) => this.#waiting.waits(raw),
+      begin: (raw) => this.#begin(raw),
     });
     // Every option again: what is left out falls back to Node's defaults.
     const trust = watchSource<TrustSet>(trustIn(options));
@@ -143,7 +141,10 @@ export class Listener {
       ...{ clock, trust },
       times: () => [clock.wall()],
     });
-    this.#server = createTcpServer((raw) => this.#accept(raw));
+    // What waits has read once: what else it sends stays with the system.
+    this.#server = createTcpServer({ highWaterMark: 1 }, (raw) =>
+      this.#accept(raw),
+    );
     this.#server.maxConnections = MOST_CONNECTIONS;
   }
 
@@ -174,6 +175,7 @@ export class Listener {
     const closed = new Promise<void>((resolve) =>
       this.#server.close(() => resolve()),
     );
+    this.#waiting.close();
     this.#strangers.close();
     this.#arrivals.close();
     for (const raw of this.#accepted) raw.destroy();
@@ -199,7 +201,7 @@ export class Listener {
   #accept(raw: Socket): void {
     // Errors are followed by "close", which is what counts here.
     raw.on("error", () => undefined);
-    if (!this.#strangers.admit(raw)) return;
+    if (!this.#waiting.admit(raw)) return;
     this.#accepted.add(raw);
     const tuple = tupleOf(raw);
     this.#byTuple.set(tuple, raw);
@@ -208,6 +210,11 @@ export class Listener {
       if (this.#byTuple.get(tuple) === raw) this.#byTuple.delete(tuple);
     });
     this.#arrivals.add(raw);
+  }
+
+  #begin(raw: Socket): void {
+    this.#waiting.prove(raw);
+    if (this.#strangers.admit(raw)) this.#tls.emit("connection", raw);
   }
 
   #secured(socket: TLSSocket): void {

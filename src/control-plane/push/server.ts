@@ -20,6 +20,7 @@ import {
   serveConnection,
   STRANGER_LIMITS,
   strangerHandlers,
+  WAITING_LIMITS,
   type Handlers,
 } from "./connection.ts";
 import { GATHER, startFeed, type Feed, type GatherOptions } from "./feed.ts";
@@ -103,7 +104,7 @@ export async function startPushServer(
   const listener = await listen({
     ...{ host: options.host, port: options.port, own: options.credentials },
     ...{ revoked: options.revoked, trustDomains: options.trustDomains },
-    strangers: STRANGER_LIMITS,
+    ...{ waiting: WAITING_LIMITS, strangers: STRANGER_LIMITS },
     ...{ clock, logger },
     onConnection: (socket, caller, arrived) =>
       serve(socket, caller, options, { sidecars, feed, ...seen, arrived }),

@@ -120,6 +120,21 @@ void t.test("those that say nothing take no turn", async (t) => {
   t.equal(clock.pending, 0);
 });
 
+void t.test("one that may not wait takes no turn", async (t) => {
+  const clock = fakeClock();
+  const begun: Socket[] = [];
+  const arrivals = new Arrivals({
+    clock,
+    waits: (raw) => raw.destroy(),
+    begin: (raw) => begun.push(raw),
+  });
+  for (const raw of sockets(3)) come(arrivals, raw);
+  await turns(3);
+  t.same(begun, []);
+  arrivals.close();
+  t.end();
+});
+
 void t.test(
   "by turns, the last that came is before a queue of others",
   async (t) => {

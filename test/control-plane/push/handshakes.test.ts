@@ -1,8 +1,17 @@
 /** Many sidecars that come at once: their handshakes begin a few in a turn of the event loop, and all get in. */
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
+import { connect as connectTcp, type Socket } from "node:net";
 import { connect } from "node:tls";
 import t from "tap";
-import { HANDSHAKES_A_TURN } from "../../../src/control-plane/push/arrivals.ts";
-import { startTestControlPlane } from "../../support/control-plane/push-control-plane.ts";
+import {
+  HANDSHAKES_A_TURN,
+  MOST_ARRIVING,
+} from "../../../src/control-plane/push/arrivals.ts";
+import { fakeClock } from "../../support/clocks/fake-clock.ts";
+import {
+  startTestControlPlane,
+  until,
+} from "../../support/control-plane/push-control-plane.ts";
 
 void t.test("what was said before its turn is not lost", async (t) => {
   const { port } = await startTestControlPlane(t);
@@ -58,3 +67,35 @@ void t.test("who has gone before his turn is passed over", async (t) => {
   late.destroy();
   await t.resolves(plane.close());
 });
+
+void t.test(
+  "of one that waits, no more than its first bytes are read",
+  async (t) => {
+    const accepted: Socket[] = [];
+    const onSocket = (message: unknown): void =>
+      void accepted.push((message as { readonly socket: Socket }).socket);
+    const { port } = await startTestControlPlane(t, { clock: fakeClock() });
+    subscribe("net.server.socket", onSocket);
+    t.teardown(() => unsubscribe("net.server.socket", onSocket));
+    const begin = async (): Promise<readonly [Socket, Socket]> => {
+      const socket = connectTcp({ host: "127.0.0.1", port });
+      socket.on("error", () => undefined);
+      t.teardown(() => socket.destroy());
+      await until(() => accepted.length > before);
+      before = accepted.length;
+      // The head of a record of a handshake, whose rest does not come.
+      socket.write(Buffer.from([22, 3, 1, 2, 0]));
+      const server = accepted.at(-1);
+      if (server === undefined) throw new Error("nobody was accepted");
+      await until(() => server.bytesRead > 0);
+      return [socket, server];
+    };
+    let before = 0;
+    for (let index = 0; index < MOST_ARRIVING; index += 1) await begin();
+    const [socket, server] = await begin();
+    await new Promise((resolve) => socket.write(Buffer.alloc(8192), resolve));
+    const [, next] = await begin();
+    t.equal(next.bytesRead, 5, "what came after it is read");
+    t.equal(server.bytesRead, 5);
+  },
+);

@@ -4,6 +4,7 @@ import {
   PEER_LIMITS,
   serveConnection,
   STRANGER_LIMITS,
+  WAITING_LIMITS,
   strangerHandlers,
 } from "../../../src/control-plane/push/connection.ts";
 import { unary } from "../../../src/control-plane/push/grpc.ts";
@@ -63,6 +64,7 @@ export async function startScriptedPlane(
     port: 0,
     own: own.credentials,
     trustDomains: [TRUST_DOMAIN],
+    waiting: WAITING_LIMITS,
     strangers: STRANGER_LIMITS,
     clock,
     logger,

@@ -11,6 +11,7 @@ import type { TLSSocket } from "node:tls";
 import {
   serveConnection,
   STRANGER_LIMITS,
+  WAITING_LIMITS,
   strangerHandlers,
 } from "../../../src/control-plane/push/connection.ts";
 import { unary } from "../../../src/control-plane/push/grpc.ts";
@@ -89,6 +90,7 @@ export async function startMadPlane(host: string): Promise<MadPlane> {
     port: 0,
     own: own.credentials,
     trustDomains: [TRUST_DOMAIN],
+    waiting: WAITING_LIMITS,
     strangers: STRANGER_LIMITS,
     clock,
     logger,

@@ -43,6 +43,7 @@ import {
   IDLE,
   PEER_LIMITS,
   STRANGER_LIMITS as PUSH_STRANGERS,
+  WAITING_LIMITS,
 } from "../../../control-plane/push/connection.ts";
 import {
   HANDSHAKE_TIMEOUT,
@@ -213,6 +214,7 @@ export const API_LIMITS: readonly Limit[] = [
 ];
 
 export const PUSH_LIMITS: readonly Limit[] = [
+  ...strangers(WAITING_LIMITS, "a handshake"),
   ...strangers(PUSH_STRANGERS, "a valid certificate"),
   {
     name: "TLS handshake",

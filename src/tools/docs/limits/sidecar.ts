@@ -11,7 +11,7 @@ import {
 } from "../../../agent/interest/questions.ts";
 import { MAX_CONFIG_BYTES } from "../../../agent/config.ts";
 import { LONGEST_MESSAGE } from "../../../agent/follow.ts";
-import { BARE_FRAMES } from "../../../agent/paced-connection.ts";
+import { BARE_FRAMES } from "../../../agent/connections/paced-connection.ts";
 import { MOST_UNASKED, MOST_UNREAD } from "../../../agent/stream.ts";
 import { LONGEST_PACKED, MOST_UNPACKED } from "../../../push/packing.ts";
 import { WORK_BURST, WORK_SHARE } from "../../../core/paced-work.ts";

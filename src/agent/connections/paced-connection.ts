@@ -1,10 +1,10 @@
 /** The bytes of a connection to the control plane at the pace of all that it causes: frames cost CPU below any message. */
 import type { Socket } from "node:net";
 import { Duplex } from "node:stream";
-import type { Clock } from "../core/clock.ts";
-import type { PacedWork } from "../core/paced-work.ts";
-import { tokenBucket } from "../core/token-bucket.ts";
-import type { Bytes } from "../core/units.ts";
+import type { Clock } from "../../core/clock.ts";
+import type { PacedWork } from "../../core/paced-work.ts";
+import { tokenBucket } from "../../core/token-bucket.ts";
+import type { Bytes } from "../../core/units.ts";
 
 /** Frames and bytes that are read in one step: what each frame costs is in its kind, and a few bytes may be a message. */
 const MOST_FRAMES = 16;

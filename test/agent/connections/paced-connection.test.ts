@@ -6,10 +6,10 @@ import t from "tap";
 import {
   BARE_FRAMES,
   pacedConnection,
-} from "../../src/agent/paced-connection.ts";
-import { PacedWork } from "../../src/core/paced-work.ts";
-import { fakeClock } from "../support/clocks/fake-clock.ts";
-import { frame } from "../support/hostile/attacks.ts";
+} from "../../../src/agent/connections/paced-connection.ts";
+import { PacedWork } from "../../../src/core/paced-work.ts";
+import { fakeClock } from "../../support/clocks/fake-clock.ts";
+import { frame } from "../../support/hostile/attacks.ts";
 
 const [DATA, HEADERS, SETTINGS, PING] = [0, 1, 4, 6];
 
