@@ -266,6 +266,20 @@ void t.test("Vault, by a JSON Web Token", async (t) => {
   t.same(server.calls[0]?.body, { role: "wherry", jwt: "a.b.c" });
 });
 
+void t.test("Vault, with a role that gives no subject", async (t) => {
+  const { sign } = await rig(
+    t,
+    (call, now) => signsAsVault(ours.issuing, [issuing], now, "")(call),
+    async (_url, file) => ({
+      kind: "vault",
+      by: { kind: "token", file: await file("token", "t1") },
+    }),
+  );
+  await t.rejects(sign(), {
+    message: /without a subject, the subject alternative name must be critical/,
+  });
+});
+
 void t.test("where what proves this end may go", (t) => {
   for (const good of [
     "https://ca.test/sign",

@@ -78,10 +78,12 @@ export function leafFor(
     readonly from: number;
     readonly to: number;
     readonly extensions: Readonly<Record<string, OddExtension>>;
+    readonly commonName?: string;
   },
 ): string {
   return oddCertificate({
     issuer,
+    ...(parts.commonName === undefined ? {} : { commonName: parts.commonName }),
     publicKey: readCsr(csr),
     extensions: Object.values(parts.extensions),
     validity: [utc(utcText(parts.from)), utc(utcText(parts.to))],
@@ -113,11 +115,12 @@ export function signsAsAsked(
   };
 }
 
-/** What `sign/ROLE` of Vault's PKI answers, as it is documented, with a role that is set up as the guide says. */
+/** What `sign/ROLE` of Vault's PKI answers, with a role that is set up as the guide says; `subject` "": without its organization. */
 export function signsAsVault(
   issuer: Issuer,
   above: readonly string[],
   now: () => number,
+  subject = "mesh",
 ): (call: Call) => Reply {
   return ({ body }) => {
     const {
@@ -134,9 +137,14 @@ export function signsAsVault(
     const certificate = leafFor(csr, issuer, {
       from: now() - 3_630_000,
       to: now() + Number(/^(\d+)s$/.exec(ttl)?.[1]) * 1000,
+      ...(subject === "" ? {} : { commonName: subject }),
       extensions: {
         ...leafExtensions(uri),
-        name: namesOf(otherName(oid, text), ia5(0x86, uri)),
+        // Not critical, whatever the subject: Vault puts the names together itself.
+        name: {
+          ...namesOf(otherName(oid, text), ia5(0x86, uri)),
+          critical: false,
+        },
       },
     }).trim();
     return [
