@@ -61,7 +61,7 @@ export function randomMesh(draw: Draw): Readonly<Record<string, unknown>> {
   return {
     authorization: {
       defaultAction: chance(0.8) ? "ALLOW" : "DENY",
-      ...(chance(0.9) ? { providers: randomProviders() } : {}),
+      ...(chance(0.9) ? { providers: randomProviders(draw) } : {}),
     },
     mtls: { mode: chance(0.7) ? "STRICT" : "PERMISSIVE" },
     outboundTrafficPolicy: "REGISTRY_ONLY",
@@ -358,6 +358,7 @@ function sticky(draw: Draw): Resource {
     },
     // A sidecar is called over the link, whatever it says.
     ...(chance(0.3) ? { tls: { mode: "SIMPLE", sni: pick(HOSTS) } } : {}),
+    ...(chance(0.3) ? { applicationTls: { sni: pick(HOSTS) } } : {}),
   });
 }
 

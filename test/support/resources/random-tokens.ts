@@ -21,9 +21,17 @@ export const PUBLIC_KEYS: string = JSON.stringify({
   ],
 });
 
-/** Of the Mesh. */
-export function randomProviders(): readonly object[] {
-  return [{ name: ASKED[0], http: { address: "127.0.0.1:9" } }];
+/** For the Mesh. What only the provider may write, rules and routes read. */
+export function randomProviders(draw: Draw): readonly object[] {
+  const { chance, pick } = dice(draw);
+  return [
+    {
+      ...{ name: ASKED[0], http: { address: "127.0.0.1:9" } },
+      ...(chance(0.5)
+        ? { headersToApplication: [pick(["x-user", "x-*", "x_env"])] }
+        : {}),
+    },
+  ];
 }
 
 export function requestAuthentication(
