@@ -154,6 +154,8 @@ export interface Cluster {
   readonly external: boolean;
   readonly endpoints: readonly Endpoint[];
   readonly settings: TrafficSettings;
+  /** Stands for a host below a wildcard: there may be any number of these, and callers keep the state of so many at most. */
+  readonly belowWildcard?: true;
   /** "NAMESPACE/NAME" of the TrafficPolicy in force; absent: the defaults. */
   readonly policy?: string;
   /** Where `policy` is for the port alone: the one of the whole Service, whose blocks hold where the port's has none (trap 14). */
@@ -166,6 +168,14 @@ export interface Endpoint {
   /** "NAMESPACE/NAME" of the Workload; the host for an external one. */
   readonly workload: string;
   readonly address: string;
+  /**
+   * Only public addresses, and these, are called: the name may be a stranger's to point anywhere. Absent: any.
+   */
+  readonly reach?: {
+    /** In lower case, whatever they resolve to. */
+    readonly hosts: readonly string[];
+    readonly ranges: readonly string[];
+  };
   /** The name that callers know it by, where `address` is not that: of an external Service with fixed addresses. */
   readonly host?: string;
   /** The application's. */

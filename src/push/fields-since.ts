@@ -120,6 +120,14 @@ export const FIELDS_SINCE: readonly FieldSince[] = [
     since: 5,
     without: "withheld",
   },
+  // These sidecars read no wildcard, and there is no name by which the Service could be closed to them.
+  {
+    kind: "Service",
+    path: "spec.hosts",
+    like: /^\*\./,
+    since: 5,
+    without: "withheld",
+  },
   { kind: "Telemetry", path: "", since: 5, without: "withheld" },
   { kind: "RequestAuthentication", path: "", since: 5, without: "withheld" },
   {

@@ -1,4 +1,5 @@
 /** What acts in the place of a resource that a sidecar cannot read whole: never more open than the resource that is meant. */
+import { isWildcard } from "../core/text/wildcards.ts";
 import type { AuthorizationPolicySpec } from "../resources/authorization-policy/spec.ts";
 import { isInForce } from "../resources/authorization-policy/trial.ts";
 import { AUTHORIZATION_POLICY } from "../resources/authorization-policy/schema.ts";
@@ -82,7 +83,7 @@ export function closedForm(
       ? { ...head, spec: closedTraffic(resource.spec) }
       : undefined;
   if (isKind(SERVICE, resource))
-    return isExternal(resource.spec)
+    return isExternal(resource.spec) && namedHosts(resource.spec).length > 0
       ? { ...head, spec: closedService(resource.spec) }
       : undefined;
   if (isKind(MESH, resource))
@@ -107,9 +108,15 @@ function closedTraffic({ targetRefs }: TrafficPolicySpec): TrafficPolicySpec {
 function closedService(spec: ServiceSpec): ServiceSpec {
   return {
     ...spec,
+    hosts: namedHosts(spec),
     resolution: "STATIC",
     endpoints: [{ address: "255.255.255.255" }],
   };
+}
+
+/** Hosts below a wildcard have no fixed address, and lead nowhere else. */
+function namedHosts({ hosts = [] }: ServiceSpec): readonly string[] {
+  return hosts.filter((host) => !isWildcard(host));
 }
 
 /**

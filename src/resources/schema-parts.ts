@@ -95,6 +95,14 @@ export const DNS_NAME: TextRule = {
     "a DNS-1123 name (at most 253 of a-z, 0-9, - and ., each part starting and ending with a letter or digit)",
 };
 
+/** A DNS name, or "*." before one. */
+export const DNS_NAME_OR_WILDCARD: TextRule = {
+  title: "DNS name or wildcard",
+  pattern: `^(\\*\\.)?${LABEL}(\\.${LABEL})*$`,
+  maxLength: 253,
+  expected: `${DNS_NAME.expected}, or "*." before one`,
+};
+
 export const PORT = {
   title: "Port",
   minimum: 1,

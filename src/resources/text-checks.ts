@@ -1,6 +1,7 @@
 /** Checks of texts that several kinds hold: regular expressions, path values, header names that policy may not touch. */
 import { RE2JS } from "re2js";
 import { hostOf } from "../core/text/authority.ts";
+import { baseFault, baseOf, isWildcard } from "../core/text/wildcards.ts";
 import { messageOf } from "../core/errors.ts";
 
 /** Why the text is not a regular expression that runs in linear time (RE2); undefined where it is one. */
@@ -56,6 +57,8 @@ function decodeOctet(encoded: string): string {
  * the mesh's own Services; a name that ends in a number is an address to a resolver (URL standard, "ends in a number").
  */
 export function hostFault(host: string): string | undefined {
+  if (isWildcard(host))
+    return baseFault(baseOf(host)) ?? hostFault(`any.${baseOf(host)}`);
   const labels = host.split(".");
   const last = labels.at(-1) ?? "";
   if (/^(?:[0-9]+|0x[0-9a-f]*)$/i.test(last))

@@ -137,6 +137,23 @@ void t.test("a stand-in is closed, of the same workloads, and valid", (t) => {
       },
     ],
     [
+      "hosts below a wildcard cannot be closed, and the others are",
+      {
+        ...external,
+        spec: {
+          ...(external.spec as object),
+          hosts: ["*.example.com", "api.example.com"],
+        },
+      },
+      ["spec.hosts"],
+      {
+        ...(external.spec as object),
+        hosts: ["api.example.com"],
+        resolution: "STATIC",
+        endpoints: [{ address: "255.255.255.255" }],
+      },
+    ],
+    [
       "the Mesh denies what no policy allows",
       { ...MESH, spec: { ...(MESH.spec as object), trustDomain: "td" } },
       ["spec.new"],
@@ -171,6 +188,12 @@ void t.test("a stand-in is closed, of the same workloads, and valid", (t) => {
     t.ok(validate(closed).ok, `${title}: it is valid`);
   }
   t.equal(closedForm(service("orders"), ["spec.new"]), undefined);
+  const hosts = ["*.example.com"];
+  t.equal(
+    closedForm({ ...external, spec: { ...outside, hosts } }, ["spec.hosts"]),
+    undefined,
+    "no name of it can be closed",
+  );
   t.equal(closedForm(traffic({ mode: "DISABLE" }), ["spec.new"]), undefined);
   t.end();
 });

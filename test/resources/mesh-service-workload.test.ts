@@ -271,7 +271,26 @@ void t.test("Service", (t) => {
       resolution: "STATIC",
       endpoints: [{ address: "192.0.2.1" }, { address: "2001:db8::1" }],
     }),
-    outside({ hosts: ["*.example.com"] }, ["spec.hosts[0]", /DNS-1123/]),
+    outside({ hosts: ["*.example.com", "*.a.example.com", "b.example.com"] }),
+    ...["*", "a.*.com", "*a.example.com", "*.*.example.com", "*."].map((host) =>
+      outside({ hosts: [host] }, ["spec.hosts[0]", /DNS-1123/]),
+    ),
+    outside({ hosts: ["*.com"] }, ["spec.hosts[0]", /top-level domain/]),
+    outside({ hosts: ["*.a.b.c.d.e.f.g.h.i"] }, [
+      "spec.hosts[0]",
+      /more than 8 labels/,
+    ]),
+    outside({ hosts: ["*.1.2"] }, ["spec.hosts[0]", /IP address/]),
+    outside({ hosts: ["*.shop.svc"] }, ["spec.hosts[0]", /own name/]),
+    outside({ hosts: ["*.svc.cluster.local"] }, ["spec.hosts[0]", /own name/]),
+    outside(
+      {
+        hosts: ["*.example.com"],
+        resolution: "STATIC",
+        endpoints: [{ address: "192.0.2.1" }],
+      },
+      ["spec.hosts[0]", /does not go with resolution: STATIC/],
+    ),
     outside({ hosts: ["a.b", "a.b"] }, ["spec.hosts[1]", /is there already/]),
     outside({ selector }, ["spec.selector", /does not go with/]),
     outside({ ports: [{ port: 80, targetPort: 443 }] }),

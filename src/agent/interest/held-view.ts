@@ -1,4 +1,5 @@
 /** What a sidecar holds of the mesh, and why: for its pages. */
+import { wildcardsOver } from "../../core/text/wildcards.ts";
 import { formatName, type Resource } from "../../resources/envelope.ts";
 import { GRPC_ROUTE } from "../../resources/grpc-route/schema.ts";
 import { HTTP_ROUTE } from "../../resources/http-route/schema.ts";
@@ -169,6 +170,11 @@ function graphOf(resources: ReceivedResources): HeldGraph {
     for (const [parent, backend] of legsOf(resource))
       add(leads, parent, backend);
   }
+  // A wildcard is claimed by those that claim what it takes in.
+  for (const [host, services] of [...claimants])
+    for (const wildcard of wildcardsOver(host))
+      if (claimants.has(wildcard))
+        for (const service of services) add(claimants, wildcard, service);
   for (const [host, services] of claimants)
     for (const service of services) add(hosts, service, host);
   return { held: held.sort(), leads, hosts, claimants };

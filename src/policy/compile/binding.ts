@@ -66,6 +66,27 @@ export function bindRoutes(
   };
 }
 
+/** The same routing where `one` is in the place of the whole Service: a rule that leads to the Service leads to the host that was called. */
+export function narrowed(route: Route, whole: Cluster, one: Cluster): Route {
+  const aim = (decision: RouteDecision): RouteDecision =>
+    decision.kind === "forward" && decision.cluster === whole
+      ? { ...decision, cluster: one }
+      : decision;
+  return {
+    route: (request, random) => aim(route.route(request, random)),
+    explain(request) {
+      const trace = route.explain(request);
+      return {
+        ...trace,
+        shares: trace.shares.map(({ share, decision }) => ({
+          share,
+          decision: aim(decision),
+        })),
+      };
+    },
+  };
+}
+
 /** Where no rule acts, all goes to the Service itself. */
 export function unroutedTo(
   cluster: Cluster,

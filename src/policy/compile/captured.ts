@@ -1,8 +1,13 @@
 /** Captured calls: the place that was dialled, and the name that a request says → the destination. No call leaves the identity that has the place. */
 import { hostOf } from "../../core/text/authority.ts";
-import { hostOwner } from "../../resources/ownership/host-owners.ts";
 import type { CalledName, Destination } from "../snapshot.ts";
-import { isLost, type AddressClaim, type Names } from "./destinations.ts";
+import {
+  claimsOn,
+  isLost,
+  ownerOf,
+  type AddressClaim,
+  type Names,
+} from "./destinations.ts";
 import { namespaceOf } from "./held/held.ts";
 import type { Indexes } from "./held/indexes.ts";
 import { instanceOf, type Unit } from "./unit.ts";
@@ -103,5 +108,7 @@ function isNamed(
   const name = hostOf(host);
   const own = names.own.get(name);
   if (own !== undefined) return own === service.name;
-  return hostOwner(names.hosts.get(name), port)?.name === service.name;
+  return (
+    ownerOf(claimsOn(names.hosts, name), port)?.service.name === service.name
+  );
 }

@@ -11,6 +11,7 @@ import {
   type TrafficSettings,
 } from "../../resources/traffic-policy/settings.ts";
 import type { Cluster, Endpoint } from "../snapshot.ts";
+import { HostsBelow, wildcardsOf } from "./outside/below-wildcards.ts";
 import { externalEndpoints, membersOf, type Members } from "./endpoints.ts";
 import type { Frame } from "./frame.ts";
 import {
@@ -44,6 +45,8 @@ export interface ServedPort {
    * another; and where the protocol is opaque, for captured bytes go where they were sent (a database's replica is not its primary).
    */
   readonly byEndpoint: ReadonlyMap<string, Cluster>;
+  /** Where a wildcard is one of its hosts. */
+  readonly below: HostsBelow | undefined;
   readonly members: Members;
   readonly traffic: Traffic;
 }
@@ -102,9 +105,14 @@ function* compilePort(
     : present(members.endpoints);
   const cluster = clusterOf(service, port, endpoints, traffic, old?.cluster);
   const byName = external && spec.resolution !== "STATIC";
-  const apart = byName ? endpoints.length > 1 : isOpaque(port);
-  if (!apart)
-    return { port, cluster, byEndpoint: NO_CLUSTERS, members, traffic };
+  const below = byName
+    ? hostsBelow(service, port, cluster, frame, old?.below)
+    : undefined;
+  const served = { port, cluster, below, members, traffic };
+  const apart = byName
+    ? endpoints.length > 1 || below !== undefined
+    : isOpaque(port);
+  if (!apart) return { ...served, byEndpoint: NO_CLUSTERS };
   const byEndpoint = new Map<string, Cluster>();
   for (const endpoint of endpoints) {
     yield;
@@ -115,7 +123,23 @@ function* compilePort(
       clusterOf(service, port, [endpoint], traffic, one, `@${key}`),
     );
   }
-  return { port, cluster, byEndpoint, members, traffic };
+  return { ...served, byEndpoint };
+}
+
+/** What was made before serves on where it says the same. */
+function hostsBelow(
+  { resource }: HeldService,
+  port: ServicePort,
+  cluster: Cluster,
+  { mesh }: Frame,
+  before: HostsBelow | undefined,
+): HostsBelow | undefined {
+  const wildcards = wildcardsOf(resource.spec);
+  if (wildcards.size === 0) return undefined;
+  const common = { wildcards, port, cluster, reach: mesh.privateFetch };
+  return before?.isFor(common) === true
+    ? before
+    : new HostsBelow(common, before);
 }
 
 function present(
@@ -171,10 +195,14 @@ const alone = new WeakMap<Endpoint, WeakMap<TrafficSettings, Cluster>>();
 
 /** The cluster of one endpoint of a port, by the endpoint's key: made when it is asked for, since few are, and the same while it says the same. */
 export function clusterAlone(
-  { cluster, byEndpoint }: Pick<ServedPort, "cluster" | "byEndpoint">,
+  {
+    cluster,
+    byEndpoint,
+    below,
+  }: Pick<ServedPort, "cluster" | "byEndpoint" | "below">,
   key: string,
 ): Cluster | undefined {
-  const apart = byEndpoint.get(key);
+  const apart = byEndpoint.get(key) ?? below?.known(key);
   if (apart !== undefined) return apart;
   const endpoint = cluster.endpoints.find((each) => each.key === key);
   if (endpoint === undefined) return undefined;

@@ -1,5 +1,6 @@
 /** Names and addresses that callers use → the destinations that they lead to. */
 import { hostOf } from "../../core/text/authority.ts";
+import { isWildcard, wildcardsOver } from "../../core/text/wildcards.ts";
 import {
   PersistentGroups,
   type GroupsEdit,
@@ -22,7 +23,7 @@ import {
   type HeldWorkload,
 } from "./held/held.ts";
 import { lossKey, type Indexes } from "./held/indexes.ts";
-import type { Unit } from "./unit.ts";
+import { belowWildcard, type Unit } from "./unit.ts";
 
 /** Where what callers say leads. Which Service it is changes seldom; what that Service's destinations are, often: they are looked up. */
 export interface Names {
@@ -144,9 +145,10 @@ export function byHost(
   for (const name of host === canonical ? [host] : [host, canonical]) {
     const service = own.get(name);
     if (service !== undefined) return ownPort(unitOf(service), port);
-    const claimants = hosts.get(name);
-    if (claimants.length > 0)
-      return externalPort(claimants, unitOf, name, port);
+    // A host that a caller makes up, and that nobody has.
+    if (isWildcard(name)) return undefined;
+    const claims = claimsOn(hosts, name);
+    if (claims.length > 0) return externalPort(claims, unitOf, name, port);
   }
   return undefined;
 }
@@ -175,28 +177,73 @@ function ownPort(
     : at(port);
 }
 
+/** A Service that claims a host, and the name or wildcard by which it does. */
+export interface HostClaim {
+  readonly service: HeldService;
+  readonly host: string;
+}
+
+/** Those that claim the host: by its own name before the longest wildcard, then the oldest first. */
+export function claimsOn(
+  hosts: Names["hosts"],
+  host: string,
+): readonly HostClaim[] {
+  const exact = hosts.get(host);
+  const claims = exact.map((service) => ({ service, host }));
+  for (const wildcard of wildcardsOver(host))
+    for (const service of hosts.get(wildcard))
+      claims.push({ service, host: wildcard });
+  return claims;
+}
+
+/** The claim of the Service that has the host with that port. */
+export function ownerOf(
+  claims: readonly HostClaim[],
+  port: number,
+): HostClaim | undefined {
+  return hostOwner(claims, resourceOf, oldestOf(claims)?.resource, port);
+}
+
+export function oldestOf(
+  claims: readonly HostClaim[],
+): HeldService | undefined {
+  let oldest: HeldService | undefined;
+  for (const { service } of claims)
+    if (oldest === undefined || byAge(service, oldest) < 0) oldest = service;
+  return oldest;
+}
+
+function resourceOf({ service }: HostClaim): HeldService["resource"] {
+  return service.resource;
+}
+
 /** A request for one of several hosts of an external Service goes to no other. */
 function externalPort(
-  claimants: readonly HeldService[],
+  claims: readonly HostClaim[],
   unitOf: (name: string) => Unit | undefined,
   host: string,
   port: number | undefined,
 ): Destination | undefined {
   const at = (number: number | undefined): Destination | undefined => {
     if (number === undefined) return undefined;
-    const owner = hostOwner(claimants, number);
-    const target = unitOf(owner?.name ?? "")?.targets.find(
+    const owner = ownerOf(claims, number);
+    const unit = unitOf(owner?.service.name ?? "");
+    const index = unit?.targets.findIndex(
       ({ destination }) => destination.port.port === number,
     );
-    if (target === undefined || target.byEndpoint.size === 0)
-      return target?.destination;
+    const target = unit?.targets[index ?? -1];
+    if (unit === undefined || index === undefined || target === undefined)
+      return undefined;
+    if (owner !== undefined && owner.host !== host)
+      return belowWildcard(unit, index, host);
+    if (target.byEndpoint.size === 0) return target.destination;
     return (
       target.byEndpoint.get(externalKey(host, target.destination.port)) ??
       target.destination
     );
   };
   return port === undefined
-    ? (at(HTTP_PORT) ?? at(claimants[0]?.resource.spec.ports[0]?.port))
+    ? (at(HTTP_PORT) ?? at(oldestOf(claims)?.resource.spec.ports[0]?.port))
     : at(port);
 }
 

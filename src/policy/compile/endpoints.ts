@@ -1,5 +1,6 @@
 /** Workloads, or the addresses of an external Service → the endpoints of one port. */
 import type { Steps } from "../../core/slices.ts";
+import { isWildcard } from "../../core/text/wildcards.ts";
 import { formatHostPort } from "../../core/text/host-port.ts";
 import { formatSpiffeId } from "../../identity/spiffe.ts";
 import {
@@ -112,6 +113,7 @@ function distance(own: string, other: string): number {
   return differs < 0 ? 0 : 3 - differs;
 }
 
+/** Those that are known beforehand: hosts below a wildcard come to be when they are called. */
 export function* externalEndpoints(
   { spec }: ServiceResource,
   port: ServicePort,
@@ -121,28 +123,34 @@ export function* externalEndpoints(
   const [host] = spec.hosts ?? [];
   const addresses = fixed
     ? (spec.endpoints ?? []).map(({ address }) => address)
-    : (spec.hosts ?? []);
+    : (spec.hosts ?? []).filter((each) => !isWildcard(each));
   const known = yield* byKey(before);
   const endpoints: Endpoint[] = [];
   for (const address of addresses) {
     yield;
-    const key = externalKey(address, port);
     const endpoint = {
-      key,
-      workload: address,
-      address,
+      ...externalEndpoint(address, port),
       ...(fixed && host !== undefined ? { host } : {}),
-      port: targetPortOf(port),
-      link: undefined,
-      identity: undefined,
-      weight: 1,
-      locality: "",
-      distance: 0,
-      ready: true,
     };
-    endpoints.push(sameOr(known.get(key), endpoint));
+    endpoints.push(sameOr(known.get(endpoint.key), endpoint));
   }
   return endpoints;
+}
+
+/** One to which a name or an address outside leads. */
+export function externalEndpoint(address: string, port: ServicePort): Endpoint {
+  return {
+    key: externalKey(address, port),
+    workload: address,
+    address,
+    port: targetPortOf(port),
+    link: undefined,
+    identity: undefined,
+    weight: 1,
+    locality: "",
+    distance: 0,
+    ready: true,
+  };
 }
 
 /** Key of an external Service's endpoint. */

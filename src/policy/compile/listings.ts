@@ -1,11 +1,9 @@
 /** All clusters, destinations and warnings, joined from the Services: for people and for tests, so they are put together when asked for. */
 import { formatHostPort } from "../../core/text/host-port.ts";
-import {
-  claimableHosts,
-  hostOwner,
-} from "../../resources/ownership/host-owners.ts";
+import { claimableHosts } from "../../resources/ownership/host-owners.ts";
 import { isExternal } from "../../resources/service/schema.ts";
 import type { Cluster, Destination } from "../snapshot.ts";
+import { claimsOn, oldestOf, ownerOf as claimedBy } from "./destinations.ts";
 import { externalKey } from "./endpoints.ts";
 import { byAge, namespaceOf, type HeldService } from "./held/held.ts";
 import { ALL, byClaim } from "./held/indexes.ts";
@@ -132,14 +130,14 @@ function ownerOf(
     return undefined;
   const own = names.own.get(host);
   if (own !== undefined) return own;
-  const claimants = names.hosts.get(host);
-  const [first] = claimants;
+  const claims = claimsOn(names.hosts, host);
+  const oldest = oldestOf(claims);
   const elsewhere =
-    first !== undefined &&
-    namespaceOf(first.resource) !== namespaceOf(service.resource);
+    oldest !== undefined &&
+    namespaceOf(oldest.resource) !== namespaceOf(service.resource);
   return elsewhere
-    ? first.name
-    : hostOwner(claimants, target.destination.port.port)?.name;
+    ? oldest.name
+    : claimedBy(claims, target.destination.port.port)?.service.name;
 }
 
 function hostWarnings(kept: CompiledParts, unit: Unit): readonly string[] {

@@ -1,8 +1,9 @@
 /** One Service that callers here may use, compiled: the destinations that its ports are. Each part is made anew only of what changed. */
 import type { Steps } from "../../core/slices.ts";
-import type { Destination } from "../snapshot.ts";
+import type { Cluster, Destination } from "../snapshot.ts";
 import {
   bindRoutes,
+  narrowed,
   unroutedTo,
   type BoundRoutes,
   type ClusterOf,
@@ -137,6 +138,36 @@ export function instanceOf(
   };
   made.set(endpoint, instance);
   return instance;
+}
+
+const below = new WeakMap<Target, WeakMap<Cluster, Destination>>();
+
+/** A host below a wildcard of the Service, on the port of that index: as the Service has it treated, and never another host. */
+export function belowWildcard(
+  { served, targets }: Unit,
+  index: number,
+  host: string,
+): Destination | undefined {
+  const target = targets[index];
+  const number = target?.destination.port.port;
+  const hosts = served.ports.find(({ port }) => port.port === number)?.below;
+  if (target === undefined || hosts === undefined) return undefined;
+  const cluster = hosts.of(host);
+  let made = below.get(target);
+  if (made === undefined) below.set(target, (made = new WeakMap()));
+  const known = made.get(cluster);
+  if (known !== undefined) return known;
+  const { frame, bound, destination } = target;
+  const one: Destination = {
+    ...destination,
+    key: cluster.key,
+    ...(bound.route === undefined
+      ? unroutedTo(cluster, frame, bound.routes.passedOver)
+      : narrowed(bound.route, destination.cluster, cluster)),
+    cluster,
+  };
+  made.set(cluster, one);
+  return one;
 }
 
 function isSame(

@@ -41,8 +41,15 @@ export function destinationDecision(
       name,
       index < 0 ? undefined : `spec.ports[${index}]`,
     ),
-    details: [`appProtocol is ${cluster.appProtocol}`],
+    details: [
+      `appProtocol is ${cluster.appProtocol}`,
+      ...(cluster.belowWildcard === true ? [belowText(cluster)] : []),
+    ],
   });
+}
+
+function belowText({ endpoints }: Destination["cluster"]): string {
+  return `${endpoints[0]?.address ?? ""} is below a wildcard of its hosts: it is called by its own name, and only at public addresses and those of privateFetch`;
 }
 
 /** For each share the draw in its middle, the largest share first. */

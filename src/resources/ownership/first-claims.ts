@@ -26,20 +26,39 @@ export class FirstClaims {
   }
 
   /** An older claim that is not `same`, and the namespace whose callers follow it. */
-  before(
-    claim: Claim,
-    same: (other: Claim) => boolean,
-  ): { readonly winner: Claim; readonly namespace: string } | undefined {
-    const whole = claim.visibleTo.includes("*");
-    for (const namespace of whole
-      ? ["*", ...this.#first.keys()]
-      : claim.visibleTo) {
-      const winner = this.at(namespace);
-      if (winner !== undefined && winner.age < claim.age && !same(winner))
-        return { winner, namespace };
-    }
-    return undefined;
+  before(claim: Claim, same: (other: Claim) => boolean): Before | undefined {
+    return firstBefore([this], claim, same);
   }
+
+  namespaces(): Iterable<string> {
+    return this.#first.keys();
+  }
+}
+
+interface Before {
+  readonly winner: Claim;
+  readonly namespace: string;
+}
+
+/** The same where each of several things takes the claimed one in. */
+export function firstBefore(
+  all: readonly FirstClaims[],
+  claim: Claim,
+  same: (other: Claim) => boolean,
+): Before | undefined {
+  const namespaces = claim.visibleTo.includes("*")
+    ? new Set(["*", ...all.flatMap((first) => [...first.namespaces()])])
+    : claim.visibleTo;
+  for (const namespace of namespaces) {
+    let winner: Claim | undefined;
+    for (const first of all) {
+      const found = first.at(namespace);
+      if (found !== undefined && found.age < (winner?.age ?? claim.age))
+        winner = found;
+    }
+    if (winner !== undefined && !same(winner)) return { winner, namespace };
+  }
+  return undefined;
 }
 
 /** The claims on one thing, made where there were none. */

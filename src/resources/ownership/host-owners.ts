@@ -1,6 +1,11 @@
 /** Which Service has a host: one decision, which sidecars follow and the conditions of Services report. */
 import type { Steps } from "../../core/slices.ts";
 import { formatHostPort } from "../../core/text/host-port.ts";
+import {
+  baseOf,
+  isWildcard,
+  wildcardsOver,
+} from "../../core/text/wildcards.ts";
 import { serviceHost } from "../../mesh/service-key.ts";
 import type { Resource } from "../envelope.ts";
 import type { Problem } from "../kind.ts";
@@ -9,6 +14,7 @@ import type { MeshSettings } from "../mesh/schema.ts";
 import { error, quote } from "../problems.ts";
 import {
   claimsAt,
+  firstBefore,
   overlap,
   type Claim,
   type FirstClaims,
@@ -43,9 +49,12 @@ export function namesOf(
 
 /** Whether the host can be that of no external Service: `hostFault`, with what the trust domain adds. */
 export function isMeshForm(host: string, trustDomain: string): boolean {
+  const end = `.svc.${trustDomain.toLowerCase()}`;
   return (
     hostFault(host) !== undefined ||
-    host.endsWith(`.svc.${trustDomain.toLowerCase()}`)
+    host.endsWith(end) ||
+    // It takes in names of the mesh's own.
+    (isWildcard(host) && end.endsWith(`.${baseOf(host)}`))
   );
 }
 
@@ -67,20 +76,25 @@ export function claimableHosts(
 }
 
 /**
- * Which of the external Services that claim a host has one of its ports, among those that a caller sees, the oldest first (trap 18):
- * the first namespace to claim it has the host with all of its ports, and there the first Service that has the port.
+ * Which of the external Services that claim a host has one of its ports, among those that a caller sees: the first namespace to claim it
+ * has the host with all of its ports (trap 18), and there the first of `preferred` that has the port: the host itself comes before the
+ * longest wildcard, then the oldest does. `oldest`: of all that claim it.
  */
-export function hostOwner<C extends { readonly resource: ServiceResource }>(
-  claimants: readonly C[],
+export function hostOwner<C>(
+  preferred: readonly C[],
+  serviceOf: (claim: C) => ServiceResource,
+  oldest: ServiceResource | undefined,
   port: number,
 ): C | undefined {
-  const [first] = claimants;
-  return claimants.find(
-    ({ resource }) =>
-      first !== undefined &&
-      namespaceOf(resource) === namespaceOf(first.resource) &&
-      findPort(resource.spec, port) !== undefined,
-  );
+  if (oldest === undefined) return undefined;
+  const namespace = namespaceOf(oldest);
+  return preferred.find((claim) => {
+    const service = serviceOf(claim);
+    return (
+      namespaceOf(service) === namespace &&
+      findPort(service.spec, port) !== undefined
+    );
+  });
 }
 
 /** The hosts that external Services claim in vain, for callers of any namespace. `services` has the oldest first. */
@@ -168,12 +182,11 @@ function lossOf(
       winner: named,
       message: `host ${host} is a name of Service ${titleOf(named)}: the mesh's own Services come first`,
     };
-  const other = byHost
-    .get(host)
-    ?.before(
-      claim,
-      (winner) => namespaceOf(winner.service) === namespaceOf(service),
-    );
+  const other = firstBefore(
+    [host, ...wildcardsOver(host)].flatMap((each) => byHost.get(each) ?? []),
+    claim,
+    (winner) => namespaceOf(winner.service) === namespaceOf(service),
+  );
   if (other !== undefined)
     return {
       winner: other.winner.service,

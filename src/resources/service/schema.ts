@@ -1,6 +1,7 @@
 /** Service: the name by which callers know a set of workloads, and its ports; or a destination outside the mesh. */
 import { isIP } from "node:net";
 import Type, { type TSchema } from "typebox";
+import { isWildcard } from "../../core/text/wildcards.ts";
 import { carriesBytes } from "../../mesh/opaque-ports.ts";
 import type { Resource } from "../envelope.ts";
 import {
@@ -14,7 +15,7 @@ import {
   CLOSED,
   describes,
   DNS_LABEL,
-  DNS_NAME,
+  DNS_NAME_OR_WILDCARD,
   field,
   PORT,
   WANTED_LABELS,
@@ -44,7 +45,7 @@ export interface ServiceSpec {
   /** Namespaces that see it: "*" all, "." its own, or names. Absent: ["*"]. */
   readonly exportTo?: readonly string[];
   readonly location?: "MESH_INTERNAL" | "MESH_EXTERNAL";
-  /** DNS names by which callers know an external service. */
+  /** DNS names by which callers know an external service, or `*.NAME` for all below one. */
   readonly hosts?: readonly string[];
   /** MESH_EXTERNAL only. Absent: DNS, which dials `hosts`; STATIC dials `endpoints`. */
   readonly resolution?: "DNS" | "STATIC";
@@ -173,9 +174,12 @@ const spec: TSchema = describes<ServiceSpec>()(
         "MESH_INTERNAL",
       ),
       hosts: field(
-        "Host names by which callers know it. For MESH_EXTERNAL, and required there.",
+        "Host names by which callers know it. `*.NAME` is every host below a name, each called by its own. For MESH_EXTERNAL, and required there.",
         Type.Optional(
-          Type.Array(Type.String(DNS_NAME), { minItems: 1, maxItems: 64 }),
+          Type.Array(Type.String(DNS_NAME_OR_WILDCARD), {
+            minItems: 1,
+            maxItems: 64,
+          }),
         ),
       ),
       resolution: field(
@@ -293,6 +297,13 @@ function checkExternal(spec: ServiceSpec): Problem[] {
     const fault = hostFault(host);
     if (fault !== undefined)
       problems.push(error(["spec", "hosts", index], `${quote(host)} ${fault}`));
+    if (isWildcard(host) && spec.resolution === "STATIC")
+      problems.push(
+        error(
+          ["spec", "hosts", index],
+          `${quote(host)} does not go with resolution: STATIC: each host below a wildcard is resolved by its own name`,
+        ),
+      );
   }
   if (spec.selector !== undefined)
     problems.push(

@@ -4,23 +4,20 @@
  * Every address that the host resolves to is judged, the connection goes to a judged address and no other (a second look-up may
  * have another result), and each redirect is judged as the first address was. Time and size are bounded over all of it.
  */
-import { lookup, type LookupAddress } from "node:dns";
-import { isIP, type LookupFunction } from "node:net";
+import { isIP } from "node:net";
 import type { Clock } from "../../core/clock.ts";
-import { isPublic, isWithin } from "../../core/text/network.ts";
 import type { Bytes } from "../../core/units.ts";
-
-/** What may be reached beside public addresses. */
-export interface FetchAllowance {
-  /** Hosts in lower case, whatever they resolve to. */
-  readonly hosts: readonly string[];
-  /** CIDR ranges, whatever host leads there. */
-  readonly ranges: readonly string[];
-}
+import {
+  allowsFor,
+  guardedLookup,
+  systemLookup,
+  type Reach,
+  type ResolveHost,
+} from "./guarded-lookup.ts";
 
 export interface GuardedFetchOptions {
   readonly clock: Clock;
-  readonly allowance: FetchAllowance;
+  readonly allowance: Reach;
   /** Milliseconds for all of it, redirects included. */
   readonly timeout: number;
   /** The longest body. */
@@ -29,11 +26,6 @@ export interface GuardedFetchOptions {
   /** How a host is resolved; absent: by the system. */
   readonly resolve?: ResolveHost;
 }
-
-export type ResolveHost = (
-  host: string,
-  done: (error: Error | null, addresses: readonly LookupAddress[]) => void,
-) => void;
 
 const MOST_REDIRECTS = 3;
 
@@ -82,7 +74,7 @@ async function fetchOne(
   signal: AbortSignal,
 ): Promise<Fetched> {
   const { Agent, request } = await import("../undici.ts");
-  const allows = judgeOf(url, options.allowance);
+  const allows = allowsFor(hostOf(url), options.allowance);
   const literal = hostOf(url);
   // No look-up comes for these.
   if (isIP(literal) !== 0 && !allows(literal))
@@ -130,40 +122,7 @@ async function textOf(
   return Buffer.concat(chunks).toString("utf8");
 }
 
-type AllowsAddress = (address: string) => boolean;
-
-function judgeOf(url: URL, { hosts, ranges }: FetchAllowance): AllowsAddress {
-  const host = hostOf(url).replace(/\.$/, "");
-  if (hosts.includes(host)) return () => true;
-  return (address) => isPublic(address) || isWithin(address, ranges);
-}
-
 /** Without the brackets of IPv6; the URL's parser has made one form of all ways to write an IPv4 address. */
 function hostOf(url: URL): string {
   return url.hostname.replace(/^\[(.*)\]$/, "$1");
-}
-
-const systemLookup: ResolveHost = (host, done) =>
-  lookup(host, { all: true, order: "verbatim" }, done);
-
-/** One address that may not be reached refuses the host: an honest one has none. */
-function guardedLookup(
-  resolve: ResolveHost,
-  allows: AllowsAddress,
-): LookupFunction {
-  return (host, { all }, done) =>
-    resolve(host, (error, addresses) => {
-      const [first] = addresses;
-      const bad = addresses.find(({ address }) => !allows(address));
-      const failure =
-        error ??
-        (bad === undefined
-          ? undefined
-          : new Error(`${host} leads to ${bad.address}, not a public address`));
-      if (failure !== undefined) done(failure, "");
-      else if (first === undefined)
-        done(new Error(`${host} has no address`), "");
-      else if (all === true) done(null, [...addresses]);
-      else done(null, first.address, first.family);
-    });
 }

@@ -6,6 +6,7 @@ import { KINDS } from "../../resources/registry.ts";
 import {
   DNS_LABEL,
   DNS_NAME,
+  DNS_NAME_OR_WILDCARD,
   DURATION,
   HEADER_NAME,
   HEADER_VALUE,
@@ -32,6 +33,7 @@ export const EXAMPLES: string = join(
 const TYPES = [
   DNS_LABEL,
   DNS_NAME,
+  DNS_NAME_OR_WILDCARD,
   PORT,
   DURATION,
   HEADER_NAME,

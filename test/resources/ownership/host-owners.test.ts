@@ -176,13 +176,11 @@ for (const { title, services, owners, losses } of CASES)
             Date.parse(right.metadata.creationTimestamp ?? "9999-01-01") ||
           ((name(left) ?? "") < (name(right) ?? "") ? -1 : 1),
       );
-      const seen = sorted
-        .filter((resource) =>
-          visibilityOf(resource).some((to) => to === "*" || to === caller),
-        )
-        .map((resource) => ({ resource }));
+      const seen = sorted.filter((resource) =>
+        visibilityOf(resource).some((to) => to === "*" || to === caller),
+      );
       t.equal(
-        name(hostOwner(seen, 80)?.resource),
+        name(hostOwner(seen, (each) => each, seen[0], 80)),
         expected,
         `the whole mesh says the same of callers in ${caller}`,
       );

@@ -3,14 +3,14 @@ import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import t from "tap";
 import { systemClock } from "../../../src/core/clock.ts";
-import {
-  guardedFetch,
-  type FetchAllowance,
-  type ResolveHost,
-} from "../../../src/runtime/fetch/guarded-fetch.ts";
+import { guardedFetch } from "../../../src/runtime/fetch/guarded-fetch.ts";
+import type {
+  Reach,
+  ResolveHost,
+} from "../../../src/runtime/fetch/guarded-lookup.ts";
 
-const NONE: FetchAllowance = { hosts: [], ranges: [] };
-const LOOPBACK: FetchAllowance = { hosts: [], ranges: ["127.0.0.0/8"] };
+const NONE: Reach = { hosts: [], ranges: [] };
+const LOOPBACK: Reach = { hosts: [], ranges: ["127.0.0.0/8"] };
 
 /** All names lead to these. */
 const to =
@@ -44,7 +44,7 @@ async function withServer(
 
 function get(
   address: string,
-  allowance: FetchAllowance,
+  allowance: Reach,
   resolve: ResolveHost = to("127.0.0.1"),
   limit = 1000,
   timeout = 10_000,

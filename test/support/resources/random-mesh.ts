@@ -84,9 +84,15 @@ function resource(
   };
 }
 
+const HOSTS = [
+  ...["one.example", "two.example", "a.shop"],
+  ...["x.one.example", "*.one.example", "*.x.one.example"],
+] as const;
+
 function service(draw: Draw): Resource {
   const exportTo = pick(draw, EXPORTS);
   const inMesh = draw() < 0.7;
+  const host = pick(draw, HOSTS);
   return resource(OWN, "Service", draw, SERVICES, {
     ports: [
       inMesh
@@ -98,8 +104,8 @@ function service(draw: Draw): Resource {
       ? { selector: selector(draw) }
       : {
           location: "MESH_EXTERNAL",
-          hosts: [pick(draw, ["one.example", "two.example", "a.shop"])],
-          ...(draw() < 0.5
+          hosts: [host],
+          ...(draw() < 0.5 && !host.startsWith("*")
             ? {
                 resolution: "STATIC",
                 endpoints: [{ address: pick(draw, ADDRESSES) }],

@@ -25,7 +25,10 @@ export const HOSTS: readonly string[] = [
   "x.example",
   "y.example",
   "orders.shop",
+  "x.y.example",
+  "z.x.y.example",
 ];
+const WILDCARDS = ["*.y.example", "*.x.y.example"];
 const ADDRESSES = ["10.0.0.1", "10.0.0.2", "::ffff:10.0.0.2", "10.0.0.3"];
 const LABELS: readonly Readonly<Record<string, string>>[] = [
   { app: "orders" },
@@ -151,7 +154,13 @@ function external(draw: Draw): Spec {
   const fixed = chance(0.5);
   return {
     location: "MESH_EXTERNAL",
-    hosts: [...new Set([pick(HOSTS), ...some(1, () => pick(HOSTS))])],
+    hosts: [
+      ...new Set([
+        pick(HOSTS),
+        ...some(1, () => pick(HOSTS)),
+        ...(fixed ? [] : some(1, () => pick(WILDCARDS))),
+      ]),
+    ],
     ports: [
       { name: "http", port: pick([80, 8080]) },
       ...some(1, () => ({ name: "more", port: 443, appProtocol: "tls" })),

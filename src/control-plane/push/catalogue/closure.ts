@@ -1,4 +1,5 @@
 /** What a sidecar must know to decide on the Services, hosts and addresses that it uses as it would with the whole mesh: pure, over the indexes. */
+import { wildcardsOver } from "../../../core/text/wildcards.ts";
 import { formatHostPort } from "../../../core/text/host-port.ts";
 import type { Question } from "../../../push/interest.ts";
 import { isKind } from "../../../resources/kind.ts";
@@ -62,7 +63,7 @@ export function extend(
     for (const host of hostsOf(service)) {
       if (hosts.has(host)) continue;
       hosts.add(host);
-      for (const { resource } of index.hosts.get(host))
+      for (const { resource } of index.claimants(host))
         if (resource !== undefined) rest.push(pathOf(resource));
     }
     for (const endpoint of index.shared.of(path)) {
@@ -116,7 +117,9 @@ export function keysOfQuestion(question: Question): readonly string[] {
   const { host } = question;
   // Whichever the trust domain is.
   const end = host.indexOf(".svc.");
-  return end < 0 ? [host] : [host, host.slice(0, end + ".svc".length)];
+  return end < 0
+    ? [host, ...wildcardsOver(host)]
+    : [host, host.slice(0, end + ".svc".length)];
 }
 
 function servicesOfHost(
@@ -127,7 +130,7 @@ function servicesOfHost(
   const end = `.svc.${index.trustDomain}`;
   const plain = host.endsWith(end) ? `${host.slice(0, -end.length)}.svc` : host;
   return [
-    ...[...index.hosts.get(plain)].flatMap(({ resource }) =>
+    ...[...index.claimants(plain)].flatMap(({ resource }) =>
       resource === undefined ? [] : pathOf(resource),
     ),
     // The short name holds in its own namespace.

@@ -103,7 +103,7 @@ export class Impact {
     for (const host of hostsOf(service)) {
       this.questions.add(host);
       // Another's host may be lost to it, or won.
-      for (const { resource } of index.hosts.get(host))
+      for (const { resource } of index.claimants(host))
         if (resource !== undefined) this.services.add(pathOf(resource));
     }
     for (const place of fixedPlacesOf(service)) {

@@ -1,4 +1,5 @@
 /** How the resources of the mesh hang together, kept in step with each change: asked in place of a look at all of them. */
+import { isWildcard, wildcardsOver } from "../../../core/text/wildcards.ts";
 import { Multimap } from "../../../core/multimap.ts";
 import { AUTHORIZATION_POLICY } from "../../../resources/authorization-policy/schema.ts";
 import { claimKeysOf } from "../../../resources/cross-checks/conflicts.ts";
@@ -90,6 +91,12 @@ export class MeshIndex {
   );
   /** Services by `hostsOf`. */
   readonly hosts: Keyed = new Keyed(hostsOf);
+  /** External Services by the wildcards that take one of their hosts in. */
+  readonly below: Keyed = new Keyed((resource) =>
+    isKind(SERVICE, resource)
+      ? [...new Set((resource.spec.hosts ?? []).flatMap(wildcardsOver))]
+      : [],
+  );
   /** External Services by "ADDRESS:PORT". */
   readonly fixed: Keyed = new Keyed(fixedPlacesOf);
   /** Workloads by "ADDRESS:PORT". */
@@ -109,10 +116,18 @@ export class MeshIndex {
     this.claimed,
     this.taken,
     this.hosts,
+    this.below,
     this.fixed,
     this.places,
     this.inhabitants,
   ];
+
+  /** Services that claim the host, or something that takes it in, or that it takes in. */
+  *claimants(host: string): Generator<Item> {
+    yield* this.hosts.get(host);
+    for (const wildcard of wildcardsOver(host)) yield* this.hosts.get(wildcard);
+    if (isWildcard(host)) yield* this.below.get(host);
+  }
 
   get items(): ReadonlyMap<string, Item> {
     return this.#items;

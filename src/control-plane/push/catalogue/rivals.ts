@@ -124,7 +124,7 @@ function rivalsOf(resource: Resource, index: MeshIndex): Resource[] {
   const items = [
     ...claimKeysOf(resource).flatMap((key) => [...index.claimed.get(key)]),
     ...routeRivals(resource, index),
-    ...hostsOf(resource).flatMap((host) => [...index.hosts.get(host)]),
+    ...hostsOf(resource).flatMap((host) => [...index.claimants(host)]),
     ...fixedPlacesOf(resource).flatMap((place) => [
       ...index.fixed.get(place),
       ...index.places.get(place),

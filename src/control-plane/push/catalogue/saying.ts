@@ -11,6 +11,7 @@ import { closedForm, keepsOlder } from "../../../push/stand-in.ts";
 import { AUTHORIZATION_POLICY } from "../../../resources/authorization-policy/schema.ts";
 import type { Resource } from "../../../resources/envelope.ts";
 import { isKind } from "../../../resources/kind.ts";
+import { SERVICE } from "../../../resources/service/schema.ts";
 import { TRAFFIC_POLICY } from "../../../resources/traffic-policy/schema.ts";
 import { resourceEntry, type Entry } from "./item.ts";
 
@@ -102,7 +103,9 @@ export class Sayings {
     // What changes no verdict has nothing in its place, whatever the rest of it would do. Nor has a kind that is not known: with it the sidecar would refuse the whole revision.
     const hasClosed = keepsOlder(resource) || isKind(TRAFFIC_POLICY, resource);
     const closed =
-      hasClosed && !fields.includes("") ? closedForm(rest, fields) : undefined;
+      hasClosed && !fields.includes("")
+        ? closedForm(withHosts(rest, resource), fields)
+        : undefined;
     return {
       kind: "withheld",
       fields,
@@ -168,4 +171,13 @@ const CLOSED_MARK = "closed";
 /** Whether a version is of what lets nothing through: a sidecar does not go on with it. */
 export function isClosed(version: string): boolean {
   return version.endsWith(MARK + CLOSED_MARK);
+}
+
+/** One of several hosts may be a wildcard, which an older sidecar cannot read: the others are closed to it by their names. */
+function withHosts(rest: Resource, whole: Resource): Resource {
+  if (!isKind(SERVICE, rest) || !isKind(SERVICE, whole)) return rest;
+  const { hosts } = whole.spec;
+  return hosts === undefined
+    ? rest
+    : { ...rest, spec: { ...rest.spec, hosts } };
 }

@@ -22,11 +22,11 @@ import { isObject } from "../../../core/text/json.ts";
 import { keysFor } from "../../../identity/jwt/keys-for.ts";
 import type { UnverifiedToken } from "../../../identity/jwt/token.ts";
 import type { KeySource } from "../../../policy/tokens/token-rules.ts";
-import {
-  guardedFetch,
-  type FetchAllowance,
-  type ResolveHost,
-} from "../../../runtime/fetch/guarded-fetch.ts";
+import { guardedFetch } from "../../../runtime/fetch/guarded-fetch.ts";
+import type {
+  Reach,
+  ResolveHost,
+} from "../../../runtime/fetch/guarded-lookup.ts";
 
 const REFRESH = 5 * 60_000;
 /** Between fetches that tokens ask for: what a stranger writes into a token makes no more of them. */
@@ -38,7 +38,7 @@ const LONGEST_STALE = 24 * 3_600_000;
 export interface IssuerKeysOptions {
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly allowance: FetchAllowance;
+  readonly allowance: Reach;
   readonly resolve?: ResolveHost | undefined;
 }
 

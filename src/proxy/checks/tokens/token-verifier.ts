@@ -19,9 +19,9 @@ import type {
   TokenRule,
 } from "../../../policy/tokens/token-rules.ts";
 import type {
-  FetchAllowance,
+  Reach,
   ResolveHost,
-} from "../../../runtime/fetch/guarded-fetch.ts";
+} from "../../../runtime/fetch/guarded-lookup.ts";
 import { IssuerKeys } from "./issuer-keys.ts";
 import { TokenCache } from "./token-cache.ts";
 
@@ -53,7 +53,7 @@ export interface TokenConfig {
   readonly inbound: { readonly ports: readonly Pick<InboundPort, "tokens">[] };
 }
 
-const NOTHING_ALLOWED: FetchAllowance = { hosts: [], ranges: [] };
+const NOTHING_ALLOWED: Reach = { hosts: [], ranges: [] };
 
 export class TokenVerifier {
   readonly #options: TokenVerifierOptions;

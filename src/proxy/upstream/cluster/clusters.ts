@@ -7,6 +7,10 @@ import type { HostPort } from "../pool/pools.ts";
 import { ClusterState, type ClustersOptions } from "./cluster-state.ts";
 import { placeOf } from "./places.ts";
 import { StallTicks } from "./stall-ticks.ts";
+/** Hosts below wildcards whose state is kept, in each worker. */
+export const MOST_BELOW = 512;
+const MADE_ROOM_FOR = 64;
+
 /** The states of all clusters. */
 export interface Clusters {
   of(cluster: Cluster): ClusterState;
@@ -21,6 +25,10 @@ export function makeClusters(options: ClustersOptions): Clusters {
   const rotation = startRotation(options.clock);
   // A list of its own: its tick must not look through the time-outs of all requests.
   const ticks = new StallTicks(new Deadlines(options.clock));
+  const below = new LatelyUsed((state) => {
+    state.close();
+    states.delete(state.key);
+  });
   return {
     of(cluster) {
       let state = states.get(cluster.key);
@@ -28,6 +36,7 @@ export function makeClusters(options: ClustersOptions): Clusters {
         state = new ClusterState(options, { rotation, ticks }, cluster);
         states.set(cluster.key, state);
       }
+      if (cluster.belowWildcard === true) below.use(state);
       return state;
     },
     apply(snapshot) {
@@ -39,6 +48,7 @@ export function makeClusters(options: ClustersOptions): Clusters {
         if (cluster === undefined) {
           state.close();
           states.delete(key);
+          below.delete(state);
         } else {
           // A request that goes on with an older snapshot uses the newest state, never the other way round.
           state.update(cluster);
@@ -60,4 +70,36 @@ export function makeClusters(options: ClustersOptions): Clusters {
 function* placesOf(states: Iterable<ClusterState>): Generator<HostPort> {
   for (const { cluster } of states)
     for (const endpoint of cluster.endpoints) yield placeOf(cluster, endpoint);
+}
+
+/** The states of hosts below wildcards, of which callers may name any number: those without a call that were used the longest ago make room. */
+class LatelyUsed {
+  readonly #states = new Set<ClusterState>();
+  readonly #forget: (state: ClusterState) => void;
+
+  constructor(forget: (state: ClusterState) => void) {
+    this.#forget = forget;
+  }
+
+  use(state: ClusterState): void {
+    this.#states.delete(state);
+    this.#states.add(state);
+    if (this.#states.size > MOST_BELOW) this.#makeRoom(state);
+  }
+
+  delete(state: ClusterState): void {
+    this.#states.delete(state);
+  }
+
+  /** Some at once, so that not every call looks for one. What is in flight is bounded by itself. */
+  #makeRoom(used: ClusterState): void {
+    let left = MADE_ROOM_FOR;
+    for (const state of this.#states) {
+      if (left === 0) return;
+      if (state === used || state.poolLimits.active > 0) continue;
+      this.#states.delete(state);
+      this.#forget(state);
+      left -= 1;
+    }
+  }
 }

@@ -10,7 +10,7 @@ import type { HostPort } from "../pool/pools.ts";
 
 /** A workload that registered a link is called over the link, always (design: the link). */
 export function placeOf(cluster: Cluster, endpoint: Endpoint): HostPort {
-  const { address, port, link, identity } = endpoint;
+  const { address, port, link, identity, reach } = endpoint;
   if (link !== undefined)
     return {
       kind: "link",
@@ -24,11 +24,12 @@ export function placeOf(cluster: Cluster, endpoint: Endpoint): HostPort {
     return {
       kind: "tls",
       ...{ address, port, protocol: plainProtocolOf(cluster), tls },
+      reach,
       serverName: serverNameOf(tls, endpoint),
     };
   return {
     kind: "plain",
-    ...{ address, port, protocol: plainProtocolOf(cluster) },
+    ...{ address, port, protocol: plainProtocolOf(cluster), reach },
     claim: claimOf(endpoint),
   };
 }

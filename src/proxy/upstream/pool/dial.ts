@@ -16,6 +16,13 @@ import type {
 import { connectHttp1 } from "../../../wire/http1/client.ts";
 import { connectHttp2 } from "../../../wire/http2/client.ts";
 import { SHARED_LIMITS } from "../../../wire/http2/limits.ts";
+import {
+  allowsFor,
+  guardedLookup,
+  NotPublic,
+  systemLookup,
+  type Reach,
+} from "../../../runtime/fetch/guarded-lookup.ts";
 import { connectLink } from "../../../wire/tls/connect.ts";
 import type { ClientTls } from "../../../resources/traffic-policy/client-tls.ts";
 import type { TlsSessions } from "../../../wire/tls/connect-outside.ts";
@@ -67,6 +74,8 @@ export interface PlainDial extends DialOptions {
   readonly protocol: PlainProtocol;
   /** Ports that this process listens on. */
   readonly ownPorts: ReadonlySet<number>;
+  /** Where the name may lead; absent: anywhere. */
+  readonly reach?: Reach | undefined;
 }
 
 /** Connects in plaintext. Rejects with an unprocessed MeshError. */
@@ -149,8 +158,12 @@ function codecOn(
 }
 
 function connectTcp(options: PlainDial): Promise<Socket> {
-  const { clock, address, port, timeoutMs, signal, ownPorts } = options;
+  const { clock, address, port, timeoutMs, signal, ownPorts, reach } = options;
   const where = formatHostPort(address, port);
+  const lookup =
+    reach === undefined
+      ? undefined
+      : guardedLookup(systemLookup, allowsFor(address, reach));
   return new Promise((resolve, reject) => {
     if (signal.aborted) {
       reject(signal.reason as Error);
@@ -161,6 +174,7 @@ function connectTcp(options: PlainDial): Promise<Socket> {
       port,
       noDelay: true,
       allowHalfOpen: true,
+      ...(lookup === undefined ? {} : { lookup }),
     });
     const settle = (): void => {
       cancel();
@@ -217,6 +231,12 @@ function isOwn(socket: Socket, ownPorts: ReadonlySet<number>): boolean {
 }
 
 function connectFailure(where: string, error: Error): MeshError {
+  if (error instanceof NotPublic)
+    return new MeshError(
+      "UNKNOWN_DESTINATION",
+      `${error.message}: a host below a wildcard may not lead there`,
+      { source: "upstream", unprocessed: true },
+    );
   const code = systemCode(error);
   if (code === "ENOTFOUND" || code === "EAI_AGAIN")
     return new MeshError(

@@ -7,6 +7,7 @@ import {
 } from "../../../core/shared/shared-state.ts";
 import type { SpiffeUri } from "../../../core/units.ts";
 import { MeshError } from "../../../mesh/errors.ts";
+import type { Reach } from "../../../runtime/fetch/guarded-lookup.ts";
 import type { Watch } from "../../../core/watch.ts";
 import type { Credentials } from "../../../identity/credentials.ts";
 import type { Proof } from "../../../identity/revoked.ts";
@@ -40,6 +41,8 @@ export type HostPort =
       readonly protocol: PlainProtocol;
       /** What the mesh says of the other end; absent: nothing. */
       readonly claim?: Proof | undefined;
+      /** Where the name may lead; absent: anywhere. */
+      readonly reach?: Reach | undefined;
     }
   | {
       /** No sidecar is there, and TLS is spoken all the same. */
@@ -49,6 +52,7 @@ export type HostPort =
       readonly protocol: PlainProtocol;
       readonly tls: ClientTls;
       readonly serverName: string;
+      readonly reach?: Reach | undefined;
     };
 
 export interface PoolsOptions {
@@ -238,9 +242,9 @@ class AllPools implements Pools {
       signal,
     };
     if (place.kind === "plain") {
-      const { protocol, claim } = place;
+      const { protocol, claim, reach } = place;
       const { ownPorts } = this.#options;
-      return dialPlain({ ...common, protocol, ownPorts, claim });
+      return dialPlain({ ...common, protocol, ownPorts, claim, reach });
     }
     if (place.kind === "tls") {
       const { ownPorts } = this.#options;
@@ -332,20 +336,26 @@ function keyOf(place: HostPort): string {
     case "link":
       return `link ${place.address} ${place.port} ${place.identity}`;
     case "plain":
-      return `${place.protocol} ${place.address} ${place.port}`;
+      return `${place.protocol} ${place.address} ${place.port}${guardOf(place)}`;
     case "tls":
-      return `tls ${place.protocol} ${place.address} ${place.port} ${place.serverName} ${textOf(place.tls)}`;
+      return `tls ${place.protocol} ${place.address} ${place.port} ${place.serverName} ${textOf(place.tls)}${guardOf(place)}`;
   }
 }
 
-const texts = new WeakMap<ClientTls, string>();
+/** A connection that was not guarded serves no call that has to be. */
+function guardOf({ reach }: { readonly reach?: Reach | undefined }): string {
+  return reach === undefined ? "" : ` within ${textOf(reach)}`;
+}
+
+const texts = new WeakMap<ClientTls | Reach, string>();
 
 /** Settings that say the same have the same text. */
-function textOf(tls: ClientTls): string {
-  let text = texts.get(tls);
+function textOf(said: ClientTls | Reach): string {
+  let text = texts.get(said);
   if (text === undefined) {
-    text = createHash("sha256").update(JSON.stringify(tls)).digest("base64url");
-    texts.set(tls, text);
+    const json = JSON.stringify(said);
+    text = createHash("sha256").update(json).digest("base64url");
+    texts.set(said, text);
   }
   return text;
 }

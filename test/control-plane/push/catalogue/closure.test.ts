@@ -25,6 +25,8 @@ const NAMES = [
   "Host//a",
   "Host//b.far.svc.cluster.local",
   "Host//one.example",
+  "Host//x.one.example",
+  "Host//y.x.one.example",
   "Host//nowhere.example",
   "Address//10.0.0.1:8080",
   "Address//10.0.0.2:81",
@@ -74,13 +76,19 @@ const CALLS: readonly string[] = [
   ),
   "Host//one.example",
   "Host//two.example",
+  "Host//x.one.example",
+  "Host//y.one.example",
+  "Host//y.x.one.example",
   ...["10.0.0.1", "10.0.0.2", "10.0.0.3"].flatMap((address) =>
     [80, 81, 8080, 15_008].map((port) => `Address//${address}:${port}`),
   ),
 ];
 
 /** Hosts that captured requests say. */
-const SAID = [undefined, "a", "b.shop", "a.far", "one.example", "two.example"];
+const SAID = [
+  ...[undefined, "a", "b.shop", "a.far", "one.example", "two.example"],
+  ...["x.one.example", "y.x.one.example"],
+];
 
 /** Where calls to what the subscription names lead. */
 function destinations(
