@@ -67,7 +67,8 @@ export interface Answers {
   readonly begin: undefined;
   readonly sockets: readonly ListeningSocket[];
   readonly virtual: undefined;
-  readonly end: undefined;
+  /** Its last metrics. */
+  readonly end: string;
 }
 
 /** What becomes of a `look`: the Service may be used, or all questions are resolved; or why neither. */

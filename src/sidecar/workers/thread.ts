@@ -158,7 +158,7 @@ class WorkerThread {
         return undefined;
       case "end":
         this.#end();
-        return undefined;
+        return registry.render();
     }
   }
 

@@ -199,7 +199,7 @@ function viewsOf(
   | "sockets"
 > {
   return {
-    metrics: () => all((member) => member.ask({ ask: "metrics" })),
+    metrics: () => all((member) => member.metrics()),
     clusters: () => all((member) => member.ask({ ask: "clusters" })),
     overload: () => all((member) => member.ask({ ask: "overload" })),
     workers: () => all((member) => member.ask({ ask: "worker" })),
@@ -228,6 +228,7 @@ class Member {
   readonly #worker: number;
   readonly #onLost: (error: Error) => void;
   readonly #thread: Worker;
+  #lastMetrics: string | undefined;
   readonly #asked = new Map<number, Asked>();
   readonly #opening = Promise.withResolvers<undefined>();
   #numbers = 0;
@@ -276,6 +277,13 @@ class Member {
     });
   }
 
+  /** Once it has ended, the last that it had: what is sent at the end must not be less than before. */
+  metrics(): Promise<string> {
+    return this.#lastMetrics === undefined
+      ? this.ask({ ask: "metrics" })
+      : Promise.resolve(this.#lastMetrics);
+  }
+
   refuse(side: Side): void {
     // Until it reports, nobody knows.
     if (this.#over === undefined) this.active[side] = 1;
@@ -294,7 +302,7 @@ class Member {
       const cancel = this.#options.clock.after(END_WITHIN, () =>
         late.resolve(undefined),
       );
-      await Promise.race([
+      this.#lastMetrics = await Promise.race([
         this.ask({ ask: "end" }).catch(() => undefined),
         late.promise,
       ]);

@@ -82,7 +82,7 @@ void t.test(
 );
 
 void t.test(
-  "the lines of all workers are whole, and none is lost at the end; nor is a span",
+  "the lines of all workers are whole, and none is lost at the end; nor is a span, nor a count",
   async (t) => {
     const log = `${t.testdir({ log: "" })}/log`;
     const spans: SpanRecord[] = [];
@@ -107,6 +107,13 @@ void t.test(
           await Promise.all(callers.map((each) => each.get(path)));
         for (const each of callers) each.close();
         await crowd.caller.shutDown();
+        const counts = /^wherry_requests_total\{.*"outbound".* ([0-9]+)$/gm;
+        const text = await crowd.caller.metrics();
+        const counted = [...text.matchAll(counts)].reduce(
+          (sum, [, each]) => sum + Number(each),
+          0,
+        );
+        t.equal(counted, count, "what is sent at the end says all");
       },
     );
     const lines = readFileSync(log, "utf8").split("\n");
