@@ -4,6 +4,7 @@
  */
 import type { Socket } from "node:net";
 import type { Clock } from "../../core/clock.ts";
+import { nextTurn } from "../../core/slices.ts";
 import { Deadlines, type Timed } from "../../core/deadlines.ts";
 import { MeshError } from "../../mesh/errors.ts";
 import type {
@@ -277,10 +278,18 @@ class Http1ServerConnection
           `the head did not end within ${this.#limits.headTimeout} ms`,
         ),
       );
-    } else {
-      if (!this.draining) this.#onLimit?.("idle");
+    } else if (this.draining) void nextTurn().then(() => this.#closeIfIdle());
+    else {
+      this.#onLimit?.("idle");
       this.close();
     }
+  }
+
+  /** What has arrived by now is read: no request is refused because it came a moment ago. */
+  #closeIfIdle(): void {
+    const { stream, phase, bytesAhead } = this.#requests;
+    if (phase === "request-head" && stream === undefined && bytesAhead === 0)
+      this.close();
   }
 
   #abandon(error: MeshError): void {

@@ -1,6 +1,6 @@
 /** The server's end of an HTTP/2 connection: requests in, responses out (RFC 9113 8.1), and the orderly end (6.8). */
 import type { Socket } from "node:net";
-import type { Cancel } from "../../core/clock.ts";
+import { afterArrivals, type Cancel } from "../../core/clock.ts";
 import { MeshError } from "../../mesh/errors.ts";
 import type { Code } from "../../mesh/reasons.ts";
 import type {
@@ -119,10 +119,10 @@ class Server
     const { sender, pings, clock, limits, over } = this.#session;
     if (this.#draining || over) return;
     this.#draining = true;
-    // 6.8: first say that streams will be refused, and only a round trip later which was the last one.
+    // 6.8: first say that streams will be refused, and only a round trip later which was the last one. What has come by then is served.
     sender.goaway(MAX_31, ErrorCode.NO_ERROR, "");
     const announceLast = (): void => this.#announceLast();
-    this.#drainTimer = clock.after(limits.closeTimeout, announceLast);
+    this.#drainTimer = afterArrivals(clock, limits.closeTimeout, announceLast);
     pings.send(sender).then(announceLast, announceLast);
   }
 

@@ -1,4 +1,4 @@
-/** How server connections and exchanges end: aborts, half-close, time-outs, draining, back-pressure (RFC 9112 8, 9). */
+/** How server connections and exchanges end: aborts, half-close, time-outs, back-pressure (RFC 9112 8, 9). */
 import t from "tap";
 import { MeshError } from "../../../src/mesh/errors.ts";
 import {
@@ -343,51 +343,6 @@ void t.test(
     await side.peer.until("204");
   },
 );
-
-void t.test("drain", async (t) => {
-  await t.test("an idle connection closes at once", async (t) => {
-    const side = await serverSide(t);
-    side.connection.drain();
-    t.equal(await side.peer.all(), "");
-  });
-  await t.test(
-    "an idle connection that may bring a request for a while",
-    async (t) => {
-      const side = await serverSide(t);
-      side.connection.drain(2000);
-      side.clock.advance(1999);
-      side.peer.send(GET);
-      answer(await side.request(0), 200, "last");
-      t.match(await side.peer.all(), /connection: close\r\n\r\nlast$/);
-      const idle = await serverSide(t);
-      idle.connection.drain(2000);
-      idle.clock.advance(2000);
-      t.equal(await idle.peer.all(), "");
-    },
-  );
-  await t.test(
-    "a request under way is answered, and told of the close",
-    async (t) => {
-      const side = await serverSide(t);
-      side.peer.send(GET + GET);
-      const stream = await side.request(0);
-      side.connection.drain();
-      answer(stream, 200, "last");
-      t.match(await side.peer.all(), /connection: close\r\n\r\nlast$/);
-      t.equal(side.streams.length, 1);
-    },
-  );
-  await t.test("an answer that has begun is finished", async (t) => {
-    const side = await serverSide(t);
-    side.peer.send(GET);
-    const stream = await side.request(0);
-    stream.respond(responseHead(200), false);
-    await side.peer.until("\r\n\r\n");
-    side.connection.drain();
-    stream.end();
-    t.match(await side.peer.all(), /0\r\n\r\n$/);
-  });
-});
 
 void t.test("destroy tells the exchange under way", async (t) => {
   const side = await serverSide(t);

@@ -80,6 +80,26 @@ void t.test(
 );
 
 void t.test(
+  "a request that came while this thread stood still is served",
+  async (t) => {
+    const { peer, requests, connection, clock } = await rawClient(t);
+    await peer.settle();
+    connection.drain();
+    await peer.next(FrameType.PING);
+    // It has arrived, and sockets are read after timers.
+    setImmediate(() => {
+      peer.send(headers(1, GET));
+      clock.advance(1000);
+    });
+    const stream = await requests.get();
+    t.match(await peer.goaway(), { last: 1 });
+    stream.respond(OK, true);
+    await peer.next(FrameType.HEADERS, 1);
+    await peer.ended;
+  },
+);
+
+void t.test(
   "an error while draining does not raise the last stream again",
   async (t) => {
     const { peer, connection, requests } = await rawClient(t);
