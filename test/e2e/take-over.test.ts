@@ -1,19 +1,10 @@
 /** Sidecars that are replaced in place under calls, with WebSockets and streams open; and newer processes that fail, or may not. */
-import { once } from "node:events";
-import { createServer } from "node:net";
-import type { AddressInfo } from "node:net";
 import t from "tap";
 import { EXIT } from "../../src/core/errors.ts";
 import { eventually } from "../support/peers/call.ts";
-import { EchoStream, echoApplication } from "../support/peers/echo-stream.ts";
+import { Dialogues, startDialogueServers } from "../support/peers/dialogues.ts";
 import { startCalls } from "../support/peers/steady-calls.ts";
-import {
-  closeOf,
-  frame,
-  handshake,
-  RawClient,
-  WebSocketApplication,
-} from "../support/peers/websocket.ts";
+import { replaceDemo } from "../support/processes/demo-take-over.ts";
 import { startShop } from "../support/processes/shop-processes.ts";
 import type { SidecarProcess } from "../support/processes/sidecar-process.ts";
 
@@ -24,155 +15,19 @@ const WITHIN = 60_000;
 /** What the older process says once its sockets are handed over. */
 const HANDED = "a newer process is taking over";
 
-const chat = createServer(new WebSocketApplication().accept);
-const echo = echoApplication();
-const ports = [];
-for (const server of [chat, echo]) {
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  ports.push((server.address() as AddressInfo).port);
-}
-const [chatPort = 0, echoPort = 0] = ports;
+const servers = await startDialogueServers();
 const shop = await startShop({
   // Longer than anything here takes on a slow machine: nothing may be cut off.
   more: ["--drain-timeout", "300s"],
   // No other sidecar may say that they are its own: it would have them once the lease of this one runs out.
-  own: {
-    orders: [
-      "--app-port",
-      `chat=${chatPort}`,
-      "--app-port",
-      `echo=${echoPort}`,
-    ],
-  },
+  own: { orders: servers.options },
 });
 t.teardown(async () => {
   await shop.close();
-  chat.close();
-  echo.close();
+  servers.close();
 });
-await declare("chat", chatPort, "http");
-await declare("echo", echoPort, "grpc");
-
-/** Another Service of the instance behind the sidecar of orders. */
-async function declare(
-  name: string,
-  targetPort: number,
-  appProtocol: string,
-): Promise<void> {
-  const { status, text } = await shop.plane.ask(
-    "PUT",
-    `/apis/mesh.wherry.dev/v1alpha1/namespaces/shop/services/${name}`,
-    {
-      apiVersion: "mesh.wherry.dev/v1alpha1",
-      kind: "Service",
-      metadata: { name, namespace: "shop" },
-      spec: {
-        ports: [{ name: "main", port: 80, targetPort, appProtocol }],
-        selector: { app: "orders" },
-      },
-    },
-  );
-  if (status >= 300) throw new Error(text);
-}
-
-/** Dialogues through web and orders, opened anew when they are told to go. */
-class Dialogues {
-  readonly chats: RawClient[] = [];
-  readonly echoes: EchoStream[] = [];
-
-  async open(port: number): Promise<void> {
-    for (let each = 0; each < STREAMS; each += 1) {
-      this.chats.push(await openChat(port));
-      this.echoes.push(await openEcho(port));
-    }
-  }
-
-  /** Each WebSocket has a Close of its own, and each stream still repeats what it is sent, and ends in order. */
-  async over(): Promise<{
-    readonly closes: readonly string[];
-    readonly ends: readonly string[];
-    readonly withGoaway: number;
-  }> {
-    const closes: string[] = [];
-    for (const client of this.chats.splice(0)) {
-      await eventually(
-        "a WebSocket ends",
-        WITHIN,
-        () => Promise.resolve(client.frames.length > 0 || client.closed),
-        (is) => is,
-      );
-      const last = client.frames.at(-1);
-      closes.push(
-        last !== undefined && (last.first & 0x0f) === 8
-          ? String(closeOf(last).code)
-          : "broken off",
-      );
-      client.socket.end(frame(0x88, Buffer.from([3, 0xe9]), true));
-    }
-    const ends: string[] = [];
-    const echoes = this.echoes.splice(0);
-    const withGoaway = echoes.filter(({ goaway }) => goaway).length;
-    for (const stream of echoes) {
-      await talk(stream);
-      stream.end();
-      ends.push(
-        String(
-          await eventually(
-            "a stream ends",
-            WITHIN,
-            () => Promise.resolve(stream.ended),
-            (how) => how !== undefined,
-          ),
-        ),
-      );
-      stream.destroy();
-    }
-    return { closes, ends, withGoaway };
-  }
-}
-
-/** Tried again: a sidecar may not have heard of the Service yet. */
-async function openChat(port: number): Promise<RawClient> {
-  for (;;) {
-    const text = handshake({ Host: "chat.shop" });
-    const client = await RawClient.open(port, text);
-    await eventually(
-      "a handshake has its response",
-      WITHIN,
-      () => Promise.resolve(client.status),
-      (status) => status !== 0,
-    );
-    if (client.status === 101) return client;
-    client.socket.destroy();
-  }
-}
-
-async function openEcho(port: number): Promise<EchoStream> {
-  for (;;) {
-    const stream = new EchoStream(port, "echo.shop");
-    try {
-      await talk(stream);
-      return stream;
-    } catch {
-      stream.destroy();
-    }
-  }
-}
-
-/** A message there and back. */
-async function talk(stream: EchoStream): Promise<void> {
-  const wanted = stream.received + stream.send();
-  await eventually(
-    "a message comes back",
-    WITHIN,
-    () => Promise.resolve(stream),
-    ({ received, ended }) => {
-      if (ended !== undefined) throw new Error(`it has ended: ${ended}`);
-      return received === wanted;
-    },
-  );
-}
+for (const service of servers.services)
+  await shop.put("namespaces/shop/services", service);
 
 void t.test(
   `${HAND_OVERS} times a sidecar is replaced under calls: none fails`,
@@ -180,7 +35,7 @@ void t.test(
   async (t) => {
     const { outbound } = shop.sidecar("web");
     const calls = startCalls(outbound, "orders.shop", CALLERS);
-    const dialogues = new Dialogues();
+    const dialogues = new Dialogues(STREAMS);
     for (let round = 0; round < HAND_OVERS; round += 1) {
       const account = round % 2 === 0 ? "orders" : "web";
       const older = shop.sidecar(account);
@@ -188,8 +43,12 @@ void t.test(
       const before = calls.made;
       const newer = await shop.takeOver(account);
       t.same(portsOf(newer), portsOf(older), "the same ports");
-      const { closes, ends, withGoaway } = await dialogues.over();
-      t.same(closes, Array(STREAMS).fill("1001"), "going away");
+      t.same(
+        await dialogues.closes(),
+        Array(STREAMS).fill("1001"),
+        "going away",
+      );
+      const { ends, withGoaway } = await dialogues.ends();
       t.same(ends, Array(STREAMS).fill("0"), "in order");
       if (account === "web") t.equal(withGoaway, STREAMS, "GOAWAY");
       t.match(await older.process.untilEnded(), { code: EXIT.done });
@@ -201,6 +60,13 @@ void t.test(
     t.same([...(await shop.connected())].sort(), ["orders-1", "web-1"]);
   },
 );
+
+if (process.env["WHERRY_LONG"] === "1")
+  void t.test(
+    "every sidecar of the demo is replaced under calls",
+    { timeout: 900_000 },
+    (t) => replaceDemo(t, 20),
+  );
 
 void t.test("a newer process that cannot start changes nothing", async (t) => {
   const older = shop.sidecar("orders");

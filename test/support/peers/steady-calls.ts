@@ -19,10 +19,12 @@ export function startCalls(
   port: number,
   host: string,
   callers: number,
+  path = "/",
 ): SteadyCalls {
   const never = new AbortController().signal;
   const kept = new Agent({ keepAlive: true });
-  const http2 = new Http2Caller(port, host);
+  const called = { port, host, path };
+  const http2 = new Http2Caller(called);
   const failures = new Map<string, number>();
   let made = 0;
   let over = false;
@@ -35,8 +37,8 @@ export function startCalls(
     }
   };
   const running = Array.from({ length: callers }, () => [
-    run(() => callHttp1(port, host, false)),
-    run(() => callHttp1(port, host, kept)),
+    run(() => callHttp1(called, false)),
+    run(() => callHttp1(called, kept)),
     run(() => http2.call()),
   ]).flat();
   return {
@@ -53,20 +55,27 @@ export function startCalls(
   };
 }
 
+interface Called {
+  readonly port: number;
+  readonly host: string;
+  readonly path: string;
+}
+
 /** Its status, or why there is none. */
 function callHttp1(
-  port: number,
-  host: string,
+  { port, host, path }: Called,
   agent: Agent | false,
 ): Promise<string> {
   return new Promise((resolve) => {
     const kind = agent === false ? "new" : "kept";
-    const options = { host: "127.0.0.1", port, agent, headers: { host } };
+    const options = { host: "127.0.0.1", port, path, agent, headers: { host } };
     request(options, (response) => {
+      let text = "";
       response.on("error", (error) => resolve(`${kind}: ${error.message}`));
-      response.resume().on("end", () => {
+      response.on("data", (chunk: Buffer) => (text += chunk.toString()));
+      response.on("end", () => {
         const { statusCode, headers } = response;
-        const reason = String(headers["x-wherry-reason"] ?? "");
+        const reason = String(headers["x-wherry-reason"] ?? text);
         resolve(
           statusCode === 200 ? "200" : `${kind}: ${statusCode} ${reason}`,
         );
@@ -79,20 +88,18 @@ function callHttp1(
 
 /** One connection, and another one once that has said GOAWAY. */
 class Http2Caller {
-  readonly #port: number;
-  readonly #host: string;
+  readonly #called: Called;
   #session: ClientHttp2Session | undefined;
 
-  constructor(port: number, host: string) {
-    this.#port = port;
-    this.#host = host;
+  constructor(called: Called) {
+    this.#called = called;
   }
 
   call(): Promise<string> {
     return new Promise((resolve) => {
       const stream = this.#open().request({
-        ":path": "/",
-        ":authority": this.#host,
+        ":path": this.#called.path,
+        ":authority": this.#called.host,
       });
       let words = "no response";
       stream.on("response", ({ ":status": status, ...fields }) => {
@@ -114,7 +121,7 @@ class Http2Caller {
   #open(): ClientHttp2Session {
     const known = this.#session;
     if (known?.closed === false && !known.destroyed) return known;
-    const session = connect(`http://127.0.0.1:${this.#port}`);
+    const session = connect(`http://127.0.0.1:${this.#called.port}`);
     session.on("error", () => undefined);
     this.#session = session;
     return session;

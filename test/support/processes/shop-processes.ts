@@ -24,6 +24,8 @@ export interface ShopProcesses {
   connected(): Promise<readonly string[]>;
   /** Calls orders from web. */
   call(from?: SidecarProcess): Promise<Called>;
+  /** Writes a resource; `path`: "namespaces/shop/services". */
+  put(path: string, resource: Put): Promise<void>;
   /** Kills the control plane. */
   killPlane(): Promise<void>;
   /** Starts it again, where it was. */
@@ -103,6 +105,7 @@ export async function startShop(
       call(`http://127.0.0.1:${from?.outbound ?? 0}/`, {
         headers: { host: "orders.shop" },
       }),
+    put: (path, resource) => put(plane, path, resource),
     killPlane: () => plane.process.stop(),
     async returnPlane(place = places?.plane) {
       const { api, push } = plane;
@@ -164,15 +167,18 @@ export async function startShop(
   }
 }
 
+/** `apiVersion` is the mesh's own where it is not said. */
+interface Put {
+  readonly kind: string;
+  readonly metadata: { readonly name: string; readonly namespace?: string };
+  readonly spec: unknown;
+  readonly apiVersion?: string;
+}
+
 async function put(
   { ask }: PlaneProcess,
   path: string,
-  resource: {
-    readonly kind: string;
-    readonly metadata: { readonly name: string; readonly namespace?: string };
-    readonly spec: unknown;
-    readonly [more: string]: unknown;
-  },
+  resource: Put,
 ): Promise<void> {
   const url = `/apis/mesh.wherry.dev/v1alpha1/${path}/${resource.metadata.name}`;
   const body = { apiVersion: "mesh.wherry.dev/v1alpha1", ...resource };
