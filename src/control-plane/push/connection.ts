@@ -67,10 +67,10 @@ export const STRANGER_LIMITS: ConnectionLimits & StrangerLimits = {
   bytes: 256 * 1024,
 };
 
-/** Before its handshake begins: a connection costs a socket and its first bytes then, and those that come back together find room to wait, also behind one address. */
+/** Before its handshake begins, when a connection costs a socket and its first bytes. More could wait, but a busy control plane would serve the last of them once they have given up. */
 export const WAITING_LIMITS: StrangerLimits = {
-  perSource: 1024,
-  together: 4096,
+  perSource: 256,
+  together: 512,
   time: 15_000,
   bytes: 16 * 1024,
 };
