@@ -67,9 +67,11 @@ async function main(): Promise<void> {
       agent: () =>
         startFileAgent({
           resources: values.resources,
-          certificate: values.certificate,
-          privateKey: values["private-key"],
-          trustBundle: values["trust-bundle"],
+          identity: {
+            certificate: values.certificate,
+            privateKey: values["private-key"],
+            trustBundle: values["trust-bundle"],
+          },
           self: {
             name: `replica-${index}`,
             ports: { http: APP_PORTS[index] ?? 0 },

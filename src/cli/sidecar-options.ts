@@ -20,6 +20,7 @@ export interface SidecarCommandOptions extends LimitCommandOptions {
   readonly resources?: string;
   readonly allowShrink?: boolean;
   readonly certificate?: string;
+  readonly workloadApi?: string;
   readonly privateKey?: string;
   readonly trustBundle?: string;
   readonly name?: string;
@@ -67,6 +68,7 @@ export function withSidecarOptions(command: Command): Command {
   // In the order in which the help shows them.
   const groups = [
     withSources,
+    withFiles,
     withInstance,
     withPorts,
     withNames,
@@ -123,7 +125,12 @@ function withSources(command: Command): Command {
         "--scope <scope>",
         `what it holds of the mesh: used (the services that it calls, asked for at the first call) or all (what it may call); with --resources: all; default: ${DEFAULT_SETTINGS.scope}`,
       ),
-    )
+    );
+}
+
+/** Where they come from without a control plane. */
+function withFiles(command: Command): Command {
+  return command
     .addOption(
       option(
         "--allow-shrink",
@@ -143,6 +150,12 @@ function withSources(command: Command): Command {
       option(
         "--trust-bundle <file>",
         "with --resources: PEM root certificates",
+      ),
+    )
+    .addOption(
+      option(
+        "--workload-api <address>",
+        "with --resources: socket of a SPIFFE Workload API, such as unix:///run/spire/sockets/agent.sock, in place of the three files",
       ),
     );
 }

@@ -382,9 +382,11 @@ void t.test(
       writeFileSync(path("key.pem"), pems.privateKey, { mode: 0o600 });
       const agent = await startFileAgent({
         resources: path("mesh.yaml"),
-        certificate: path("leaf.pem"),
-        privateKey: path("key.pem"),
-        trustBundle: path("bundle.pem"),
+        identity: {
+          certificate: path("leaf.pem"),
+          privateKey: path("key.pem"),
+          trustBundle: path("bundle.pem"),
+        },
         self: { name: "web-1", labels: {}, ports: {} },
         clock: systemClock,
         logger: silentLogger,

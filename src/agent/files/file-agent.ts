@@ -9,7 +9,10 @@ import { makeConfig, MAX_CONFIG_BYTES, type Config } from "../config.ts";
 import {
   openFileCertificate,
   type FileCertificate,
+  type FileCertificateOptions,
+  type IdentityFiles,
 } from "./file-certificate.ts";
+import { openFileIdentity, type FileIdentity } from "./file-identity.ts";
 import { FileConfig } from "./file-config.ts";
 import type { DeclaredSelf } from "../self.ts";
 import { directoriesOf, watchFiles, type FileWatcher } from "./watch-files.ts";
@@ -17,10 +20,8 @@ import { directoriesOf, watchFiles, type FileWatcher } from "./watch-files.ts";
 export interface FileAgentOptions {
   /** A file, or a directory of .yaml, .yml and .json files. */
   readonly resources: string;
-  /** PEM files; the certificate's leaf first. */
-  readonly certificate: string;
-  readonly privateKey: string;
-  readonly trustBundle: string;
+  /** PEM files, the certificate's leaf first; or the address of a Workload API. */
+  readonly identity: IdentityFiles | string;
   /** What the certificate does not bind itself. */
   readonly self: DeclaredSelf;
   /** Files that hold far fewer resources than before, or none, are meant so. */
@@ -32,17 +33,16 @@ export interface FileAgentOptions {
   readonly logger: Logger;
 }
 
-/** Rejects with UserError where the files cannot be used: there is nothing older to serve. */
+/** Rejects with UserError where the files cannot be used: there is nothing older to serve. The first certificate of a Workload API is waited for. */
 export async function startFileAgent(
   options: FileAgentOptions,
 ): Promise<Agent> {
   const { resources: path, allowShrink = false, clock, logger } = options;
-  const { certificate: leaf, privateKey, trustBundle } = options;
   const inForce = makeConfig(options.clock, options.peers);
   const state = watchSource<AgentState>({ source: "files", connected: true });
   const refresh = (): void => state.set(stateOf(inForce, config, certificate));
-  const certificate = await openFileCertificate({
-    files: { certificate: leaf, privateKey, trustBundle },
+  const identity = await openFileIdentity(options.identity, options);
+  const certificate = await firstCertificate(identity, {
     declared: options.self,
     onChange: refresh,
     clock,
@@ -59,11 +59,11 @@ export async function startFileAgent(
     logger,
   });
   // Watched before they are read: a change in between is not missed.
-  const watchers = await watchAll(options, config, certificate);
+  const watcher = await watchAll(options, config, certificate, identity);
   const close = async (): Promise<void> => {
     config.close();
     certificate.close();
-    await Promise.all(watchers.map((watcher) => watcher.close()));
+    await Promise.all([watcher.close(), identity.close()]);
   };
   const mayEnd = keepAlive();
   try {
@@ -91,38 +91,44 @@ export async function startFileAgent(
   };
 }
 
+/** Waits for it as long as it takes. */
+async function firstCertificate(
+  identity: FileIdentity,
+  options: Omit<FileCertificateOptions, "source">,
+): Promise<FileCertificate> {
+  const mayEnd = keepAlive();
+  try {
+    const { source } = identity;
+    return await openFileCertificate({ source, ...options });
+  } catch (thrown) {
+    await identity.close();
+    throw thrown;
+  } finally {
+    mayEnd();
+  }
+}
+
 async function watchAll(
-  options: FileAgentOptions,
+  { resources: path, clock }: FileAgentOptions,
   config: FileConfig,
   certificate: FileCertificate,
-): Promise<readonly FileWatcher[]> {
-  const { resources: path, clock } = options;
-  const identityFiles = [
-    options.certificate,
-    options.privateKey,
-    options.trustBundle,
-  ];
-  return [
-    await watchFiles({
-      list: config.list,
-      directories: [path, ...directoriesOf([path])],
-      clock,
-      onChange: (look) => config.reload(look),
-      onRestless: (ms) => config.restless(ms),
-    }),
-    await watchFiles({
-      list: () => Promise.resolve(identityFiles),
-      directories: directoriesOf(identityFiles),
-      clock,
-      onChange: async () => {
-        const before = JSON.stringify(certificate.self);
-        const changed =
-          (await certificate.reload()) &&
-          JSON.stringify(certificate.self) !== before;
-        if (changed) await config.describeAnew();
-      },
-    }),
-  ];
+  identity: FileIdentity,
+): Promise<FileWatcher> {
+  const watcher = await watchFiles({
+    list: config.list,
+    directories: [path, ...directoriesOf([path])],
+    clock,
+    onChange: (look) => config.reload(look),
+    onRestless: (ms) => config.restless(ms),
+  });
+  await identity.follow(async () => {
+    const before = JSON.stringify(certificate.self);
+    const changed =
+      (await certificate.reload()) &&
+      JSON.stringify(certificate.self) !== before;
+    if (changed) await config.describeAnew();
+  });
+  return watcher;
 }
 
 function stateOf(

@@ -1,4 +1,4 @@
-/** The certificate of a sidecar without a control plane, and the workload that it names: read from files, replaced when they change, and its end announced in time. */
+/** The certificate of a sidecar without a control plane, and the workload that it names: read from files or a Workload API, replaced when they change, and its end announced in time. */
 import { readFile } from "node:fs/promises";
 import { timestamp, type Cancel, type Clock } from "../../core/clock.ts";
 import { messageOf, UserError } from "../../core/errors.ts";
@@ -7,6 +7,7 @@ import { readSecret } from "../../core/secret-file.ts";
 import { watchSource, type Watch, type WatchSource } from "../../core/watch.ts";
 import {
   loadCredentials,
+  type CredentialPems,
   type Credentials,
 } from "../../identity/credentials.ts";
 import type { SelfDescription } from "../../policy/snapshot.ts";
@@ -20,8 +21,17 @@ export interface IdentityFiles {
   readonly trustBundle: string;
 }
 
+/** Where a certificate comes from. */
+export interface CertificateSource {
+  /** "in FILE", for messages, and what a person does about its end. */
+  readonly where: string;
+  readonly remedy: string;
+  /** What it holds now. */
+  read(): Promise<CredentialPems>;
+}
+
 export interface FileCertificateOptions {
-  readonly files: IdentityFiles;
+  readonly source: CertificateSource;
   /** What the certificate does not bind itself. */
   readonly declared: DeclaredSelf;
   /** What is said of the certificate has changed. */
@@ -30,12 +40,12 @@ export interface FileCertificateOptions {
   readonly logger: Logger;
 }
 
-/** Rejects with UserError where the files cannot be used. */
+/** Rejects with UserError where what the source holds cannot be used. */
 export async function openFileCertificate(
   options: FileCertificateOptions,
 ): Promise<FileCertificate> {
-  const { files, clock } = options;
-  return new FileCertificate(options, await readCredentials(files, clock));
+  const { source, clock } = options;
+  return new FileCertificate(options, await readCredentials(source, clock));
 }
 
 export class FileCertificate {
@@ -71,11 +81,11 @@ export class FileCertificate {
     return this.#self;
   }
 
-  /** Reads the files again; true where what they hold is in use now. Never rejects. */
+  /** Reads it again; true where what is read is in use now. Never rejects. */
   async reload(): Promise<boolean> {
-    const { files, declared, onChange, clock, logger } = this.#options;
+    const { source, declared, onChange, clock, logger } = this.#options;
     try {
-      const next = await readCredentials(files, clock);
+      const next = await readCredentials(source, clock);
       this.#self = describeSelf(next, declared);
       this.#error = undefined;
       this.#credentials.set(next);
@@ -100,13 +110,13 @@ export class FileCertificate {
 
   /** Raises the alarm where the certificate in use is not valid yet, and when a quarter of its life is left. */
   watchExpiry(): void {
-    const { files, onChange, clock } = this.#options;
+    const { source, onChange, clock } = this.#options;
     const { notBefore, notAfter } = this.#credentials.value;
     this.#cancelAlarm();
     this.#alarm = undefined;
     if (clock.wall() < notBefore) {
       this.#raise(
-        `the certificate in ${files.certificate} is not valid before ${timestamp(notBefore)}, and no peer accepts it until then: check the clock of this machine`,
+        `the certificate ${source.where} is not valid before ${timestamp(notBefore)}, and no peer accepts it until then: check the clock of this machine`,
       );
       this.#cancelAlarm = alarm(clock, notBefore, () => {
         this.watchExpiry();
@@ -118,7 +128,7 @@ export class FileCertificate {
     this.#cancelAlarm = alarm(clock, nearEnd, () => {
       const verb = clock.wall() < notAfter ? "expires" : "expired";
       this.#raise(
-        `the certificate in ${files.certificate} ${verb} at ${timestamp(notAfter)}: put its successor there`,
+        `the certificate ${source.where} ${verb} at ${timestamp(notAfter)}: ${source.remedy}`,
       );
     });
   }
@@ -134,24 +144,38 @@ export class FileCertificate {
   }
 }
 
+/** The source of PEM files. */
+export function certificateFiles({
+  certificate,
+  privateKey,
+  trustBundle,
+}: IdentityFiles): CertificateSource {
+  return {
+    where: `in ${certificate}`,
+    remedy: "put its successor there",
+    read: async () => ({
+      certificateChain: await readText(certificate),
+      privateKey: await readSecret(privateKey, "the private key"),
+      trustBundle: await readText(trustBundle),
+    }),
+  };
+}
+
+async function readText(file: string): Promise<string> {
+  try {
+    return await readFile(file, "utf8");
+  } catch (thrown) {
+    throw new UserError(`${file} cannot be read: ${messageOf(thrown)}`, {
+      cause: thrown,
+    });
+  }
+}
+
 async function readCredentials(
-  { certificate, privateKey, trustBundle }: IdentityFiles,
+  source: CertificateSource,
   clock: Clock,
 ): Promise<Credentials> {
-  const read = async (file: string): Promise<string> => {
-    try {
-      return await readFile(file, "utf8");
-    } catch (thrown) {
-      throw new UserError(`${file} cannot be read: ${messageOf(thrown)}`, {
-        cause: thrown,
-      });
-    }
-  };
-  const pems = {
-    certificateChain: await read(certificate),
-    privateKey: await readSecret(privateKey, "the private key"),
-    trustBundle: await read(trustBundle),
-  };
+  const pems = await source.read();
   const wall = clock.wall();
   // Nobody else tells the time: a later jump of this machine's clock ends no certificate.
   const meshTime = { wall, at: clock.now() };

@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import type { Command } from "commander";
 import type { Agent, Peers } from "../../agent/agent.ts";
+import type { FileAgentOptions } from "../../agent/files/file-agent.ts";
 import type { EnrolmentTokenText } from "../../agent/enrolment/certificates.ts";
 import type { Clock } from "../../core/clock.ts";
 import { EXIT, messageOf, systemCode, UserError } from "../../core/errors.ts";
@@ -241,20 +242,13 @@ async function startFileAgent(
   resources: string,
   appPorts: Record<string, number>,
 ): Promise<Agent> {
-  const { controlPlane, certificate, privateKey, trustBundle } = options;
+  const { controlPlane } = options;
   const maxConfigBytes = maxConfigBytesOf(options);
   if (controlPlane !== undefined)
     throw new UserError(
       "--resources is for a sidecar without a control plane: leave --control-plane out, or it",
     );
-  if (
-    certificate === undefined ||
-    privateKey === undefined ||
-    trustBundle === undefined
-  )
-    throw new UserError(
-      "--resources needs --certificate, --private-key and --trust-bundle",
-    );
+  const identity = identityOf(options);
   const self = {
     name: nameOf(options),
     labels: pairsOf("--label", options.label ?? []),
@@ -265,9 +259,7 @@ async function startFileAgent(
   const agent = await import("../../agent/files/file-agent.ts");
   return agent.startFileAgent({
     resources,
-    certificate,
-    privateKey,
-    trustBundle,
+    identity,
     self,
     ...maxConfigBytes,
     allowShrink: options.allowShrink === true,
@@ -275,6 +267,32 @@ async function startFileAgent(
     clock: context.clock,
     logger,
   });
+}
+
+/** Files, or the address of a Workload API. Throws UserError. */
+function identityOf({
+  certificate,
+  privateKey,
+  trustBundle,
+  workloadApi,
+}: OwnAgent["options"]): FileAgentOptions["identity"] {
+  const files = [certificate, privateKey, trustBundle];
+  if (workloadApi !== undefined) {
+    if (files.some((file) => file !== undefined))
+      throw new UserError(
+        "specify either --workload-api or --certificate, --private-key and --trust-bundle, not both",
+      );
+    return workloadApi;
+  }
+  if (
+    certificate === undefined ||
+    privateKey === undefined ||
+    trustBundle === undefined
+  )
+    throw new UserError(
+      "--resources needs --certificate, --private-key and --trust-bundle, or --workload-api",
+    );
+  return { certificate, privateKey, trustBundle };
 }
 
 async function startMeshAgent(

@@ -13,6 +13,7 @@ import {
   startFileAgent,
   type FileAgentOptions,
 } from "../../../src/agent/files/file-agent.ts";
+import type { IdentityFiles } from "../../../src/agent/files/file-certificate.ts";
 import { ResourceFiles } from "../../../src/agent/files/resource-files.ts";
 import { systemClock } from "../../../src/core/clock.ts";
 import { silentLogger } from "../../../src/core/log.ts";
@@ -42,6 +43,7 @@ ${extra}`;
 
 interface Setting {
   readonly directory: string;
+  readonly files: IdentityFiles;
   readonly resources: string;
   readonly authority: FakeAuthority;
   readonly credentials: (
@@ -70,6 +72,7 @@ async function set(t: Scope): Promise<Setting> {
   await credentials();
   return {
     directory,
+    files,
     resources,
     authority,
     credentials,
@@ -77,7 +80,7 @@ async function set(t: Scope): Promise<Setting> {
       await age(options.resources ?? resources);
       const agent = await startFileAgent({
         resources,
-        ...files,
+        identity: files,
         self: { name: "web-1", labels: { app: "web" }, ports: { http: 8080 } },
         clock: systemClock,
         logger: silentLogger,
@@ -258,7 +261,7 @@ void t.test(
 void t.test(
   "what cannot be used at the start stops the start, with what is wrong",
   async (t) => {
-    const { start, resources, directory } = await set(t);
+    const { start, resources, directory, files } = await set(t);
     const { privateKey } = fakeAuthority().issue();
     await writeFile(join(directory, "other.key"), privateKey, { mode: 0o600 });
     await mkdir(join(directory, "empty"));
@@ -276,8 +279,15 @@ void t.test(
         { resources: join(directory, "hollow.yaml") },
         /the files hold no resources: .*--allow-shrink/,
       ],
-      [{ certificate: join(directory, "nowhere") }, /nowhere cannot be read/],
-      [{ privateKey: join(directory, "other.key") }, /private key/],
+      [
+        { identity: { ...files, certificate: join(directory, "nowhere") } },
+        /nowhere cannot be read/,
+      ],
+      [
+        { identity: { ...files, privateKey: join(directory, "other.key") } },
+        /private key/,
+      ],
+      [{ identity: "http://agent" }, /invalid --workload-api http:\/\/agent/],
       [{ self: {} }, /say --name/],
     ] as const)
       await t.rejects(start(options), { name: "UserError", message });
