@@ -7,6 +7,7 @@ import {
   unroutedTo,
   type BoundRoutes,
   type ClusterOf,
+  type Route,
 } from "./binding.ts";
 import { clusterAlone, type ServedPort, type ServedPorts } from "./clusters.ts";
 import { compileFaults, type ServedFaults } from "./faults.ts";
@@ -94,7 +95,7 @@ function* targetOf(
           key: own.key,
           service: own.service,
           port,
-          ...(bound.route ?? unroutedTo(own, frame, bound.routes.passedOver)),
+          ...routeTo(own, cluster, frame, bound),
           faults,
           cluster: own,
         };
@@ -107,6 +108,17 @@ function* targetOf(
     byKey.set(key, make(own, old?.byEndpoint.get(key)));
   }
   return { frame, bound, destination, byEndpoint: byKey };
+}
+
+/** A call for one host of several goes to that host, whatever routes the Service has. */
+function routeTo(
+  one: Cluster,
+  whole: Cluster,
+  frame: Frame,
+  { route, routes }: BoundRoutes,
+): Route {
+  if (route === undefined) return unroutedTo(one, frame, routes.passedOver);
+  return one === whole ? route : narrowed(route, whole, one);
 }
 
 const alone = new WeakMap<Target, Map<string, Destination>>();
@@ -161,9 +173,7 @@ export function belowWildcard(
   const one: Destination = {
     ...destination,
     key: cluster.key,
-    ...(bound.route === undefined
-      ? unroutedTo(cluster, frame, bound.routes.passedOver)
-      : narrowed(bound.route, destination.cluster, cluster)),
+    ...routeTo(cluster, destination.cluster, frame, bound),
     cluster,
   };
   made.set(cluster, one);

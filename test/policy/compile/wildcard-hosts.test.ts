@@ -232,7 +232,7 @@ void t.test(
 
 void t.test("a route that leads to the Service leads to the host", (t) => {
   const snapshot = compile([
-    external("shop/w", 1, ["*.example.com"]),
+    external("shop/w", 1, ["*.example.com", "a.example.org", "b.example.org"]),
     external("shop/z", 2, ["z.example.org"]),
     httpRoute("shop/w", {
       parentRefs: [{ kind: "Service", group: "mesh.wherry.dev", name: "w" }],
@@ -248,18 +248,22 @@ void t.test("a route that leads to the Service leads to the host", (t) => {
       ],
     }),
   ]);
-  const destination = snapshot.destination("a.example.com", 443);
-  const to = (path: string): unknown => {
-    const decision = destination?.route(request(path), 0);
-    return decision?.kind === "forward"
-      ? [decision.cluster.key, decision.timeouts.request]
-      : decision;
-  };
-  t.strictSame(to("/"), ["w.shop:443@a.example.com:443", 2000]);
-  t.strictSame(to("/z"), ["z.shop:443", 0]);
-  t.match(destination?.explain(request("/")).shares, [
-    { decision: { cluster: { key: "w.shop:443@a.example.com:443" } } },
-  ]);
+  // Below the wildcard, and one of several that are written down.
+  for (const host of ["a.example.com", "b.example.org"]) {
+    const destination = snapshot.destination(host, 443);
+    const to = (path: string): unknown => {
+      const decision = destination?.route(request(path), 0);
+      return decision?.kind === "forward"
+        ? [decision.cluster.key, decision.timeouts.request]
+        : decision;
+    };
+    const key = `w.shop:443@${host}:443`;
+    t.strictSame(to("/"), [key, 2000]);
+    t.strictSame(to("/z"), ["z.shop:443", 0]);
+    t.match(destination?.explain(request("/")).shares, [
+      { decision: { cluster: { key } } },
+    ]);
+  }
   t.end();
 });
 
