@@ -31,6 +31,8 @@ export class IssuerRoots {
   readonly #options: IssuerRootsOptions;
   readonly #roots: WatchSource<readonly X509Certificate[]>;
   readonly #stop: Cancel;
+  /** Resolves when the latest look is over. */
+  latestLook: Promise<void> = Promise.resolve();
   #text: string;
   /** What the file had at the last look, where that is not in use. */
   #seen: string | undefined;
@@ -44,7 +46,9 @@ export class IssuerRoots {
     this.#options = options;
     this.#text = text;
     this.#roots = watchSource(roots);
-    this.#stop = options.clock.every(LOOK_AT_ROOTS, () => void this.#look());
+    this.#stop = options.clock.every(LOOK_AT_ROOTS, () => {
+      this.latestLook = this.#look();
+    });
   }
 
   /** The first is the one under which certificates are to be. */
