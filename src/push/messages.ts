@@ -179,5 +179,21 @@ export interface Counted<Call> {
   readonly dropped: number;
 }
 
+/** What tells one row of a sidecar from its others: in a worker, in its agent and in the control plane. */
+export function keyOfObserved(
+  call: Omit<ObservedCall, "count" | "firstAge" | "lastAge">,
+): string {
+  const { policy, effect, peer, address, port, method, path } = call;
+  return [policy, effect, peer, address, port, method, path].join(" ");
+}
+
+/** The same of a call that leaves the mesh. */
+export function keyOfOutside(
+  call: Omit<OutsideCall, "count" | "firstAge" | "lastAge">,
+): string {
+  const { verdict, service, host, port } = call;
+  return `${verdict} ${service} ${host} ${port}`;
+}
+
 export type Observed = Counted<ObservedCall>;
 export type Outside = Counted<OutsideCall>;

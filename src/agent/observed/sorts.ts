@@ -1,9 +1,11 @@
 /** The sorts of calls that a sidecar reports: what tells two of them apart, and how they travel. */
 import type { MethodDefinition } from "@grpc/grpc-js";
-import type {
-  Counted,
-  ObservedCall,
-  OutsideCall,
+import {
+  keyOfObserved,
+  keyOfOutside,
+  type Counted,
+  type ObservedCall,
+  type OutsideCall,
 } from "../../push/messages.ts";
 import { REGISTRATION, type Empty } from "../../push/services.ts";
 
@@ -21,13 +23,11 @@ export interface Sort<Call extends Countable> {
 /** Those that come in. */
 export const INCOMING: Sort<ObservedCall> = {
   method: REGISTRATION.Observe,
-  keyOf: ({ policy, effect, peer, address, port, method, path }) =>
-    [policy, effect, peer, address, port, method, path].join(" "),
+  keyOf: keyOfObserved,
 };
 
 /** Those that leave the mesh. */
 export const OUTSIDE: Sort<OutsideCall> = {
   method: REGISTRATION.ObserveOutside,
-  keyOf: ({ verdict, service, host, port }) =>
-    [verdict, service, host, port].join(" "),
+  keyOf: keyOfOutside,
 };

@@ -1,7 +1,7 @@
 /** The calls that sidecars have seen come in within the last hour. */
 import type { Clock } from "../../core/clock.ts";
 import type { ShadowEffect } from "../../policy/authorization/shadow.ts";
-import type { ObservedCall } from "../../push/messages.ts";
+import { keyOfObserved, type ObservedCall } from "../../push/messages.ts";
 import {
   cut,
   ReportedCalls,
@@ -24,7 +24,7 @@ export interface SeenCall
 
 export class ObservedCalls extends ReportedCalls<ObservedCall, SeenCall> {
   constructor(clock: Pick<Clock, "wall" | "now">) {
-    super(clock, { seenOf, isSound, keyOf });
+    super(clock, { seenOf, isSound, keyOf: keyOfObserved });
   }
 }
 
@@ -41,9 +41,4 @@ function seenOf(
 
 function isSound({ policy, effect }: SeenCall): boolean {
   return policy === "" ? effect === "" : Object.hasOwn(EFFECTS, effect);
-}
-
-function keyOf(seen: SeenCall): string {
-  const { policy, effect, peer, address, port, method, path } = seen;
-  return [policy, effect, peer, address, port, method, path].join(" ");
 }

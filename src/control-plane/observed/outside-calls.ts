@@ -1,6 +1,10 @@
 /** The calls beside sidecars that left the mesh within the last hour, or would have: which workload calls what. */
 import type { Clock } from "../../core/clock.ts";
-import type { OutsideCall, OutsideVerdict } from "../../push/messages.ts";
+import {
+  keyOfOutside,
+  type OutsideCall,
+  type OutsideVerdict,
+} from "../../push/messages.ts";
 import {
   added,
   cut,
@@ -14,7 +18,7 @@ interface SeenOutside
 
 export class OutsideCalls extends ReportedCalls<OutsideCall, SeenOutside> {
   constructor(clock: Pick<Clock, "wall" | "now">) {
-    super(clock, { seenOf, isSound, keyOf });
+    super(clock, { seenOf, isSound, keyOf: keyOfOutside });
   }
 }
 
@@ -37,10 +41,6 @@ function isSound({ verdict, service }: SeenOutside): boolean {
     Object.hasOwn(VERDICTS, verdict) &&
     (verdict === "external") === (service !== "")
   );
-}
-
-function keyOf({ verdict, service, host, port }: SeenOutside): string {
-  return [verdict, service, host, port].join(" ");
 }
 
 /** What one workload called. */

@@ -2,10 +2,11 @@
  * The calls of the local application to places outside the mesh, each place with a count, kept until they are reported: those that go
  * there, and those that were refused because they would have.
  */
-import type {
-  Outside,
-  OutsideCall,
-  OutsideVerdict,
+import {
+  keyOfOutside,
+  type Outside,
+  type OutsideCall,
+  type OutsideVerdict,
 } from "../../push/messages.ts";
 
 /** Distinct places between two drains; calls to others are counted together, for each Service and verdict. */
@@ -30,8 +31,7 @@ export class Departures {
   #rows = new Map<string, Row>();
 
   add(call: Departure): void {
-    const { verdict, service, host, port } = call;
-    const key = `${verdict} ${service} ${host} ${port}`;
+    const key = keyOfOutside(call);
     const row = this.#rows.get(key);
     if (row !== undefined) row.count += 1;
     else if (this.#rows.size < MOST_PLACES && isShort(call))

@@ -7,7 +7,11 @@ import type {
   ShadowFinding,
 } from "../../policy/authorization/shadow.ts";
 import type { InboundPort } from "../../policy/snapshot.ts";
-import type { ObservedCall, Observed } from "../../push/messages.ts";
+import {
+  keyOfObserved,
+  type ObservedCall,
+  type Observed,
+} from "../../push/messages.ts";
 import type { Meters } from "../../telemetry/meters.ts";
 import type { RequestRecord } from "../exchange/request-record.ts";
 import { Callers, LONGEST_PATH } from "./callers.ts";
@@ -107,13 +111,14 @@ export class Observer {
       path: whole.slice(0, LONGEST_PATH),
       ...(rule === undefined ? {} : { rule }),
     });
-    const key = [policy, effect, peer, address, port, method, path].join(" ");
+    const call = { policy, effect, peer, address, port, method, host, path };
+    const key = keyOfObserved(call);
     const row = this.#findings.get(key);
     if (row !== undefined) row.count += 1;
     else if (this.#findings.size >= MOST_FINDINGS) this.#dropped += 1;
     else
       this.#findings.set(key, {
-        ...{ policy, effect, peer, address, port, method, host, path },
+        ...call,
         ...{ count: 1, firstAge: 0, lastAge: 0 },
       });
   }
