@@ -1,11 +1,12 @@
 /** Whether what files hold now may be half of what somebody means to write: pure, by comparison with the files of the config in force. */
 import type { Steps } from "../../core/slices.ts";
+import type { CameWhole } from "./arrivals.ts";
 
 export interface FileFacts {
   /** Another one whenever the file was written or replaced. */
   readonly signature: string;
-  /** Identity of the file on its file system: another one was put in its place whole, the same one may be in the middle of a write. */
-  readonly inode: string;
+  /** Real path: where links lead elsewhere than before, they were turned to a file that is whole. */
+  readonly target: string;
   readonly bytes: number;
   /** Resources in it. */
   readonly count: number;
@@ -37,6 +38,7 @@ const LONG_LOOK = 10_000;
 export function* doubtOf(
   next: Facts,
   current: Facts,
+  cameWhole: CameWhole,
   allowShrink: boolean,
 ): Steps<Doubt | undefined> {
   const after = yield* total(next);
@@ -53,9 +55,11 @@ export function* doubtOf(
         reason: `only ${after} of ${before} resources are left; they come into force if they are the same in ${LONG_LOOK / 1000} s, or at once with --allow-shrink`,
       };
   }
-  const unfinished = yield* unfinishedFile(next, current, after < before);
+  const gone = after < before ? yield* goneFile(next, current) : undefined;
+  const written = yield* writtenInPlace(next, current, cameWhole);
+  const unfinished = gone ?? (yield* unfinishedFile(written, current));
   if (unfinished === undefined)
-    return (yield* isWrittenInPlace(next, current))
+    return written.size > 0 && current.size > 0
       ? { kind: "wait", ms: IN_PLACE }
       : undefined;
   return {
@@ -81,41 +85,44 @@ function* emptiedFile(next: Facts, current: Facts): Steps<string | undefined> {
   return undefined;
 }
 
-function* unfinishedFile(
-  next: Facts,
-  current: Facts,
-  fewer: boolean,
-): Steps<string | undefined> {
-  for (const [file, old] of current) {
+/** Some editors remove a file before they write it again. */
+function* goneFile(next: Facts, current: Facts): Steps<string | undefined> {
+  for (const file of current.keys()) {
     yield;
-    const now = next.get(file);
-    // Some editors remove a file before they write it again.
-    if (now === undefined && fewer) return file;
-    if (
-      now?.inode === old.inode &&
-      (now.bytes < old.bytes || now.count < old.count)
-    )
-      return file;
-  }
-  for (const [file, now] of next) {
-    yield;
-    const old = current.get(file);
-    const inPlace = old === undefined || old.inode === now.inode;
-    if (inPlace && !now.ended && old?.bytes !== now.bytes) return file;
+    if (!next.has(file)) return file;
   }
   return undefined;
 }
 
-/** A new file may have come by a rename, or be written where it is. */
-function* isWrittenInPlace(next: Facts, current: Facts): Steps<boolean> {
-  if (current.size === 0) return false;
+function* unfinishedFile(
+  written: Facts,
+  current: Facts,
+): Steps<string | undefined> {
+  for (const [file, now] of written) {
+    yield;
+    const old = current.get(file);
+    if (old !== undefined && (now.bytes < old.bytes || now.count < old.count))
+      return file;
+    if (!now.ended && old?.bytes !== now.bytes) return file;
+  }
+  return undefined;
+}
+
+/** Those that have changed, and may be in the middle of a write: neither came they whole, nor were links turned to them. */
+function* writtenInPlace(
+  next: Facts,
+  current: Facts,
+  cameWhole: CameWhole,
+): Steps<Facts> {
+  const written = new Map<string, FileFacts>();
   for (const [file, now] of next) {
     yield;
     const old = current.get(file);
-    if (old === undefined || old.inode === now.inode)
-      if (old?.signature !== now.signature) return true;
+    if (old?.signature === now.signature) continue;
+    const turned = old !== undefined && old.target !== now.target;
+    if (!turned && !cameWhole(now.target)) written.set(file, now);
   }
-  return false;
+  return written;
 }
 
 function* total(facts: Facts): Steps<number> {

@@ -118,7 +118,7 @@ async function watchAll(
     list: config.list,
     directories: [path, ...directoriesOf([path])],
     clock,
-    onChange: (look) => config.reload(look),
+    onChange: (look, cameWhole) => config.reload(look, cameWhole),
     onRestless: (ms) => config.restless(ms),
   });
   await identity.follow(async () => {

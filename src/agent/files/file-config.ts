@@ -7,6 +7,7 @@ import type { Bytes } from "../../core/units.ts";
 import type { SelfDescription } from "../../policy/snapshot.ts";
 import type { RefusedConfig } from "../agent.ts";
 import type { Config } from "../config.ts";
+import type { CameWhole } from "./arrivals.ts";
 import { doubtOf, type Facts } from "./doubt.ts";
 import {
   lookAt,
@@ -67,13 +68,13 @@ export class FileConfig {
       const age = clock.wall() - newestOf(look);
       const fresh = age >= 0 && age < SETTLE;
       if (fresh && !(await this.#staySame(look, SETTLE))) continue;
-      if (await this.#load(look)) return;
+      if (await this.#load(look, () => false)) return;
     }
   }
 
   /** The files have changed, and stand so now. Never rejects. */
-  reload(look: Look): Promise<void> {
-    return this.#attempt(() => this.#load(look));
+  reload(look: Look, cameWhole: CameWhole): Promise<void> {
+    return this.#attempt(() => this.#load(look, cameWhole));
   }
 
   /** Puts the same resources in force for a workload that is described differently. Never rejects. */
@@ -117,13 +118,13 @@ export class FileConfig {
   }
 
   /** False where the files were changed meanwhile: the watcher comes again. Throws UserError. */
-  async #load(look: Look): Promise<boolean> {
+  async #load(look: Look, cameWhole: CameWhole): Promise<boolean> {
     const { allowShrink, config, clock } = this.#options;
     const inForce = config.current?.resources ?? new Map();
     const loaded = await this.#files.load(look, inForce);
     if (loaded === undefined) return false;
     const doubt = await inSlices(
-      doubtOf(loaded.files, this.#facts, allowShrink),
+      doubtOf(loaded.files, this.#facts, cameWhole, allowShrink),
       pauses(clock),
     );
     if (doubt?.kind === "refuse") throw new UserError(doubt.reason);

@@ -7,8 +7,6 @@ import { inSlices, pauses, type Steps } from "../../core/slices.ts";
 export interface FileStats {
   /** Another one after each write, each replacement and each change of its inode. */
   readonly signature: string;
-  /** Identity of the file on its file system. */
-  readonly inode: string;
   readonly bytes: number;
   /** Wall-clock milliseconds of the last write. */
   readonly writtenAt: number;
@@ -62,11 +60,9 @@ export function statsOf({
   ctimeNs,
   size,
 }: BigIntStats): FileStats {
-  const inode = `${dev}:${ino}`;
   return {
     // The last change of the inode as well: programs that copy set the time of the last write back.
-    signature: `${inode} ${mtimeNs} ${ctimeNs} ${size}`,
-    inode,
+    signature: `${dev}:${ino} ${mtimeNs} ${ctimeNs} ${size}`,
     bytes: Number(size),
     writtenAt: Number(mtimeNs / 1_000_000n),
   };

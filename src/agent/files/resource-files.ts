@@ -1,6 +1,6 @@
 /** Resources from a file or a directory of files, checked as the API would check them: what did not change since the last time is neither read nor parsed again. */
 import { createHash } from "node:crypto";
-import { open, opendir, stat } from "node:fs/promises";
+import { open, opendir, realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../../core/clock.ts";
 import { messageOf, UserError } from "../../core/errors.ts";
@@ -119,17 +119,19 @@ export class ResourceFiles {
     const read = new Map<string, KnownFile>();
     for (let at = 0; at < changed.length; at += TOGETHER) {
       const some = changed.slice(at, at + TOGETHER);
-      const texts = await this.#textsOf(some);
+      const found = await this.#textsOf(some);
       for (const [index, [file, stats]] of some.entries()) {
-        const text = texts[index];
-        if (text === undefined || stats === undefined) return undefined;
+        const one = found[index];
+        if (one === undefined || stats === undefined) return undefined;
+        const { text, target } = one;
         const cuts = await inSlices(cutText(text), pause);
         await this.#readLarge(file, text, cuts, contents, inForce, pause);
         const parts = await inSlices(
           readParts(file, text, cuts, contents, inForce),
           pause,
         );
-        read.set(file, await inSlices(knownFile(stats, text, parts), pause));
+        const known = knownFile(stats, target, text, parts);
+        read.set(file, await inSlices(known, pause));
       }
     }
     return inSlices(together(look, read, this.#known), pause);
@@ -179,7 +181,7 @@ export class ResourceFiles {
 
   #textsOf(
     files: readonly (readonly [string, FileStats | undefined])[],
-  ): Promise<readonly (Buffer | undefined)[]> {
+  ): Promise<readonly (FileText | undefined)[]> {
     return readable(
       Promise.all(files.map(([file, stats]) => readAs(file, stats))),
     );
@@ -196,17 +198,26 @@ async function readable<T>(reading: Promise<T>): Promise<T> {
   }
 }
 
+interface FileText {
+  readonly text: Buffer;
+  /** Real path. */
+  readonly target: string;
+}
+
 /** The text of a file that stands as it did when it was looked at, before it is read and after; undefined where it does not. */
 async function readAs(
   file: string,
   stats: FileStats | undefined,
-): Promise<Buffer | undefined> {
+): Promise<FileText | undefined> {
   await using handle = await open(file, "r");
   const asBefore = async (): Promise<boolean> =>
     statsOf(await handle.stat({ bigint: true })).signature === stats?.signature;
   if (!(await asBefore())) return undefined;
   const text = await handle.readFile();
-  return (await asBefore()) ? text : undefined;
+  const real = await realpath(file);
+  // The same text for both paths where they are one: there may be thousands.
+  const target = real === file ? file : real;
+  return (await asBefore()) ? { text, target } : undefined;
 }
 
 interface Compared {
@@ -252,7 +263,8 @@ function* together(
 }
 
 function* knownFile(
-  { signature, inode, bytes }: FileStats,
+  { signature, bytes }: FileStats,
+  target: string,
   text: Buffer,
   parts: readonly FilePart[],
 ): Steps<KnownFile> {
@@ -265,5 +277,5 @@ function* knownFile(
   }
   const ended = text.at(-1) === NEWLINE;
   const digest = hash.digest("base64");
-  return { signature, inode, bytes, count, ended, parts, digest };
+  return { signature, target, bytes, count, ended, parts, digest };
 }

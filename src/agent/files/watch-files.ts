@@ -1,6 +1,7 @@
 /** Notices that files have changed, however they were replaced, once nobody writes to them any more: by the kernel's word where there is one, by looking every 2 s where there is none. */
-import { watch, type FSWatcher } from "node:fs";
+import { realpathSync, watch, type FSWatcher } from "node:fs";
 import { dirname } from "node:path";
+import { Arrivals, type CameWhole } from "./arrivals.ts";
 import { wait, type Cancel, type Clock } from "../../core/clock.ts";
 import {
   isSameLook,
@@ -18,7 +19,7 @@ export interface WatchFilesOptions {
   readonly directories: readonly string[];
   readonly clock: Clock;
   /** Something has changed since the last call, and nothing more has for a moment. One call at a time. */
-  readonly onChange: (look: Look) => Promise<void>;
+  readonly onChange: (look: Look, cameWhole: CameWhole) => Promise<void>;
   /** The files have been changing for so many milliseconds without a pause; called now and then. */
   readonly onRestless?: (ms: number) => void;
 }
@@ -40,6 +41,7 @@ export class FileWatcher {
   readonly #options: WatchFilesOptions;
   readonly #stop = new AbortController();
   readonly #watchers: readonly FSWatcher[];
+  readonly #arrivals = new Arrivals();
   #seen: Look;
   #cancelSoon: Cancel = () => undefined;
   #cancelPoll: Cancel = () => undefined;
@@ -50,7 +52,7 @@ export class FileWatcher {
     this.#options = options;
     this.#seen = seen;
     this.#watchers = [...new Set(options.directories)].flatMap((directory) =>
-      listenTo(directory, () => this.#soon()),
+      listenTo(directory, this.#arrivals, () => this.#soon()),
     );
     this.#pollIn(POLL);
   }
@@ -114,14 +116,22 @@ export class FileWatcher {
     }
     if (await isSameLook(now, this.#seen, clock)) return;
     this.#seen = now;
-    await onChange(now);
+    await onChange(now, this.#arrivals.take());
   }
 }
 
 /** None where the file system has no such word to give: the poll finds the change then. */
-function listenTo(directory: string, onEvent: () => void): FSWatcher[] {
+function listenTo(
+  directory: string,
+  arrivals: Arrivals,
+  onEvent: () => void,
+): FSWatcher[] {
   try {
-    const watcher = watch(directory, { persistent: false }, onEvent);
+    const real = realpathSync(directory);
+    const watcher = watch(real, { persistent: false }, (event, name) => {
+      arrivals.hear(real, event, name);
+      onEvent();
+    });
     watcher.on("error", () => watcher.close());
     return [watcher];
   } catch {

@@ -3,18 +3,33 @@ import t from "tap";
 import { atOnce } from "../../../src/core/slices.ts";
 import { doubtOf, type FileFacts } from "../../../src/agent/files/doubt.ts";
 
+/** How it came to be what it is: written where it stands, put in its place whole, or by a link that was turned. */
+type Way = "written" | "came" | "turned";
+
+interface File extends Omit<FileFacts, "target"> {
+  readonly way: Way;
+}
+
 const file = (
   count: number,
   bytes = count * 100,
-  inode = "1",
+  way: Way = "written",
   ended = true,
-  signature = `${inode} ${bytes}`,
-): FileFacts => ({ count, bytes, inode, ended, signature });
+  signature = `${way} ${bytes}`,
+): File => ({ count, bytes, way, ended, signature });
 
-type Files = Record<string, FileFacts>;
+type Files = Record<string, File>;
 
 /** Or the seconds until it is used. */
 type Verdict = "used" | "refused" | 1 | 2 | 10;
+
+const factsOf = (files: Files): Map<string, FileFacts> =>
+  new Map(
+    Object.entries(files).map(([name, { way, ...facts }]) => [
+      name,
+      { ...facts, target: way === "turned" ? `other/${name}` : name },
+    ]),
+  );
 
 const rows: readonly (readonly [
   what: string,
@@ -27,7 +42,7 @@ const rows: readonly (readonly [
   [
     "more than before, by a rename",
     { a: file(2) },
-    { a: file(3, 300, "2") },
+    { a: file(3, 300, "came") },
     "used",
     "used",
   ],
@@ -35,14 +50,14 @@ const rows: readonly (readonly [
   [
     "the same size, written again in place",
     { a: file(2) },
-    { a: file(2, 200, "1", true, "later") },
+    { a: file(2, 200, "written", true, "later") },
     1,
     1,
   ],
   [
     "a new file beside one that is as it is",
     { a: file(2) },
-    { a: file(2), b: file(1, 90, "9") },
+    { a: file(2), b: file(1, 90, "written") },
     1,
     1,
   ],
@@ -60,7 +75,7 @@ const rows: readonly (readonly [
   [
     "emptied by a rename",
     { a: file(2) },
-    { a: file(0, 0, "2") },
+    { a: file(0, 0, "came") },
     "refused",
     "used",
   ],
@@ -76,21 +91,21 @@ const rows: readonly (readonly [
   [
     "one less, by a rename",
     { a: file(4) },
-    { a: file(3, 300, "2") },
+    { a: file(3, 300, "came") },
     "used",
     "used",
   ],
   [
     "half, by a rename",
     { a: file(4) },
-    { a: file(2, 200, "2") },
+    { a: file(2, 200, "came") },
     "used",
     "used",
   ],
   [
     "less than half, by a rename",
     { a: file(5) },
-    { a: file(2, 200, "2") },
+    { a: file(2, 200, "came") },
     10,
     "used",
   ],
@@ -101,28 +116,70 @@ const rows: readonly (readonly [
   [
     "longer, but cut in a line",
     { a: file(2) },
-    { a: file(3, 350, "1", false) },
+    { a: file(3, 350, "written", false) },
     2,
     2,
   ],
   [
     "a new file, cut in a line",
     { a: file(2) },
-    { a: file(2), b: file(1, 90, "9", false) },
+    { a: file(2), b: file(1, 90, "written", false) },
     2,
     2,
   ],
   [
     "another file without an end, whole",
     { a: file(2) },
-    { a: file(3, 350, "2", false) },
+    { a: file(3, 350, "came", false) },
     "used",
     "used",
   ],
   [
+    "more than before, by a link that is turned",
+    { a: file(2) },
+    { a: file(3, 300, "turned") },
+    "used",
+    "used",
+  ],
+  [
+    "one less, by a link that is turned",
+    { a: file(4) },
+    { a: file(3, 300, "turned") },
+    "used",
+    "used",
+  ],
+  [
+    "removed and made anew, as many as before",
+    { a: file(2) },
+    { a: file(2, 200, "written", true, "another inode") },
+    1,
+    1,
+  ],
+  [
+    "removed and made anew, shorter",
+    { a: file(2) },
+    { a: file(2, 150, "written", true, "another inode") },
+    2,
+    2,
+  ],
+  [
+    "a new file that came by a rename",
+    { a: file(2) },
+    { a: file(2), b: file(1, 90, "came") },
+    "used",
+    "used",
+  ],
+  [
+    "one came, another is written",
+    { a: file(2), b: file(2) },
+    { a: file(3, 300, "came"), b: file(3, 300, "written", true, "later") },
+    1,
+    1,
+  ],
+  [
     "never had an end of line",
-    { a: file(2, 200, "1", false) },
-    { a: file(2, 200, "1", false) },
+    { a: file(2, 200, "written", false) },
+    { a: file(2, 200, "written", false) },
     "used",
     "used",
   ],
@@ -136,8 +193,9 @@ for (const [what, before, after, verdict, allowed] of rows)
     ] as const) {
       const doubt = atOnce(
         doubtOf(
-          new Map(Object.entries(after)),
-          new Map(Object.entries(before)),
+          factsOf(after),
+          factsOf(before),
+          (target) => after[target]?.way === "came",
           allow,
         ),
       );

@@ -305,7 +305,7 @@ async function follow(
     list: files.list,
     directories: [path, ...directoriesOf([path])],
     clock,
-    onChange: (look) => files.reload(look),
+    onChange: (look, cameWhole) => files.reload(look, cameWhole),
   });
   t.after(async () => {
     files.close();
