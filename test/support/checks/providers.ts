@@ -165,6 +165,7 @@ export interface ScriptedGrpc {
 
 export async function grpcScript(
   answer: ScriptedGrpc["answer"],
+  credentials: ServerCredentials = ServerCredentials.createInsecure(),
 ): Promise<ScriptedGrpc> {
   const asked: GrpcAsked[] = [];
   const server = new GrpcServer();
@@ -207,10 +208,8 @@ export async function grpcScript(
     },
   );
   const port = await new Promise<number>((resolve, reject) =>
-    server.bindAsync(
-      "127.0.0.1:0",
-      ServerCredentials.createInsecure(),
-      (error, bound) => (error === null ? resolve(bound) : reject(error)),
+    server.bindAsync("127.0.0.1:0", credentials, (error, bound) =>
+      error === null ? resolve(bound) : reject(error),
     ),
   );
   script.address = `127.0.0.1:${port}`;

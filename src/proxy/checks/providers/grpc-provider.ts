@@ -1,6 +1,5 @@
 /** A provider that speaks gRPC: `Check` of `envoy.service.auth.v3.Authorization`, as OPA's plugin for Envoy and others serve it. */
 import type { Client, ServiceError } from "@grpc/grpc-js";
-import { splitHostPort } from "../../../core/text/host-port.ts";
 import { dashed } from "../../../policy/tokens/token-rules.ts";
 import type { Provider } from "../../../resources/mesh/providers.ts";
 import {
@@ -11,6 +10,7 @@ import {
   type Written,
 } from "./answer.ts";
 import { PARTIAL } from "./http-provider.ts";
+import { provenName } from "./proven-name.ts";
 import type {
   CheckHttp,
   CheckPeer,
@@ -23,6 +23,8 @@ import type {
 const CHECK = "/envoy.service.auth.v3.Authorization/Check";
 /** Bytes of a response. */
 const MOST_ANSWER = 131_072;
+/** The server name that is asked for where there is none: grpc-js would ask for the address. Nobody can have it (RFC 6761 6.4). */
+const NAMELESS = "address.invalid";
 /** Milliseconds between attempts to connect, at most. */
 const LONGEST_PAUSE = 2000;
 
@@ -94,16 +96,21 @@ async function openClient(server: GrpcServer): Promise<OpenClient> {
   const { Client, ChannelCredentials } = await import("@grpc/grpc-js");
   const { encodeCheck, decodeCheck } = await import("./messages.ts");
   const { address, tls } = server;
-  const name = tls?.serverName ?? splitHostPort(address).host;
+  const proven = tls && provenName(address, tls);
   const grpc = new Client(
     `dns:///${address}`,
     tls === undefined
       ? ChannelCredentials.createInsecure()
       : ChannelCredentials.createSsl(
           tls.trustBundle === undefined ? null : Buffer.from(tls.trustBundle),
+          null,
+          null,
+          proven && { checkServerIdentity: proven.check },
         ),
     {
-      ...(tls === undefined ? {} : { "grpc.ssl_target_name_override": name }),
+      ...(proven === undefined
+        ? {}
+        : { "grpc.ssl_target_name_override": proven.serverName ?? NAMELESS }),
       "grpc.max_receive_message_length": MOST_ANSWER,
       "grpc.max_send_message_length": -1,
       "grpc.initial_reconnect_backoff_ms": 100,

@@ -2,7 +2,7 @@
  * A provider that speaks HTTP, as Envoy's ext_authz asks one: the request's own method and path, a few of its headers, and its body
  * where that is said. 200 allows; a 5xx, or no response, is a failure; anything else denies, and its page is the caller's.
  */
-import type { Dispatcher, Pool } from "undici";
+import type { buildConnector, Dispatcher, Pool } from "undici";
 import { messageOf } from "../../../core/errors.ts";
 import { formatHost, splitHostPort } from "../../../core/text/host-port.ts";
 import {
@@ -10,7 +10,10 @@ import {
   listed,
 } from "../../../policy/authorization/provider-headers.ts";
 import { dashed } from "../../../policy/tokens/token-rules.ts";
-import type { Provider } from "../../../resources/mesh/providers.ts";
+import type {
+  Provider,
+  ProviderTls,
+} from "../../../resources/mesh/providers.ts";
 import {
   HeaderRules,
   MOST_PAGE,
@@ -21,6 +24,7 @@ import {
   type ProviderClient,
   type Written,
 } from "./answer.ts";
+import { provenName } from "./proven-name.ts";
 
 /** Connections to one provider, and bytes of the head of its response. */
 const CONNECTIONS = 64;
@@ -75,9 +79,9 @@ export function httpProvider(
 }
 
 async function openPool({ address, tls }: HttpServer): Promise<Pool> {
-  const { Pool } = await import("../../../runtime/undici.ts");
+  const undici = await import("../../../runtime/undici.ts");
   const { host, port } = splitHostPort(address);
-  return new Pool(
+  return new undici.Pool(
     `${tls === undefined ? "http" : "https"}://${formatHost(host)}:${port}`,
     {
       connections: CONNECTIONS,
@@ -85,23 +89,38 @@ async function openPool({ address, tls }: HttpServer): Promise<Pool> {
       maxHeaderSize: MOST_HEAD,
       keepAliveTimeout: KEEP_ALIVE,
       keepAliveMaxTimeout: KEEP_ALIVE,
+      allowH2: false,
       ...(tls === undefined
         ? {}
-        : {
-            connect: {
-              ...(tls.trustBundle === undefined ? {} : { ca: tls.trustBundle }),
-              servername: tls.serverName ?? host,
-            },
-          }),
+        : { connect: connector(undici, address, tls) }),
     },
   );
 }
 
+/** undici asks for the Host of a request as the server's name, and has that proved. */
+function connector(
+  undici: { readonly buildConnector: typeof buildConnector },
+  address: string,
+  tls: ProviderTls,
+): buildConnector.connector {
+  const { serverName = "", check } = provenName(address, tls);
+  const connect = undici.buildConnector({
+    allowH2: false,
+    checkServerIdentity: check,
+    ...(tls.trustBundle === undefined ? {} : { ca: tls.trustBundle }),
+  });
+  return (options, done) =>
+    connect({ ...options, servername: serverName }, done);
+}
+
+/** `servername`: one for all, or a request with another Host would have the connection made anew. */
+type Requested = Dispatcher.RequestOptions & { readonly servername?: string };
+
 function requestOf(
   { stream, read, body, partial }: Asked,
-  { pathPrefix, addHeaders }: HttpServer,
+  { address, tls, pathPrefix, addHeaders }: HttpServer,
   isSent: (name: string) => boolean,
-): Dispatcher.RequestOptions {
+): Requested {
   const { head } = stream;
   const headers: string[] = ["host", head.authority];
   const added = new Set(addHeaders.map(({ name }) => dashed(name)));
@@ -116,6 +135,7 @@ function requestOf(
     method: head.method,
     path: `${pathPrefix}${path === "*" ? "/" : path}`,
     headers,
+    ...(tls === undefined ? {} : { servername: provenName(address, tls).name }),
     ...(body === undefined || body.length === 0 ? {} : { body }),
   };
 }
