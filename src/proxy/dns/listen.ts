@@ -152,6 +152,8 @@ async function listenForDatagrams(
     if (retired && waiting === 0) close();
   };
   socket.on("message", (bytes: Buffer, from: RemoteInfo) => {
+    // Its sender has no port that could be replied to (RFC 768), and Node throws at such a one.
+    if (from.port === 0) return;
     waiting += 1;
     const heard = resolver.hear(bytes, false, (reply) => {
       // The asker may be gone: nobody is to hear of that.

@@ -20,6 +20,7 @@ import { judgeName, type NameVerdict } from "./mesh-names.ts";
 import type { NameServers } from "./name-servers.ts";
 import {
   isVirtual,
+  MOST_VIRTUAL,
   type VirtualAddresses,
   type VirtualFamily,
 } from "./virtual-addresses.ts";
@@ -54,7 +55,7 @@ export interface ResolverOptions {
 
 export class Resolver {
   readonly #options: ResolverOptions;
-  /** Hosts whose address all have. */
+  /** Hosts whose address all have, in the order in which they heard of them: each of them forgets the first where there are too many. */
   readonly #shared = new Map<string, string>();
   #waiting = 0;
 
@@ -157,11 +158,22 @@ export class Resolver {
     }
     share(host, data).then(
       () => {
-        this.#shared.set(host, data);
+        this.#noteShared(host, data);
         answer();
       },
       () => reply("not resolved", makeReply(question, RCODE.SERVFAIL)),
     );
+  }
+
+  /** What is below a wildcard has any number of names. */
+  #noteShared(host: string, address: string): void {
+    this.#shared.delete(host);
+    this.#shared.set(host, address);
+    if (this.#shared.size <= MOST_VIRTUAL) return;
+    for (const oldest of this.#shared.keys()) {
+      this.#shared.delete(oldest);
+      return;
+    }
   }
 
   #passOn(

@@ -32,7 +32,7 @@ export class VirtualAddresses implements VirtualNames {
   /** The one that was of no use for longest comes first. */
   readonly #byHost = new Map<string, string>();
   readonly #byAddress = new Map<string, string>();
-  /** What the names of a snapshot have where nobody else had it first. */
+  /** What the names of a snapshot had in the process before this one, as far as that is certain. */
   readonly #preferred = new WeakMap<Snapshot, Map<string, string>>();
 
   get size(): number {
@@ -87,14 +87,53 @@ export class VirtualAddresses implements VirtualNames {
   #preferredIn(snapshot: Snapshot): Map<string, string> {
     const known = this.#preferred.get(snapshot);
     if (known !== undefined) return known;
-    const found = new Map<string, string>();
+    const hosts = new Set<string>();
     for (const destination of snapshot.destinations)
       for (const host of hostsOf(destination, snapshot.mesh.trustDomain))
-        for (const family of ["ipv4", "ipv6"] as const)
-          found.set(preferred(host, family, 0), host);
+        hosts.add(host);
+    const found = new Map<string, string>();
+    for (const family of ["ipv4", "ipv6"] as const)
+      for (const [address, host] of certain(hosts, family))
+        found.set(address, host);
     this.#preferred.set(snapshot, found);
     return found;
   }
+}
+
+/**
+ * The addresses of which one name alone can have had each. Where several prefer one address, the first to be asked for got it and the
+ * others got the next free ones: by which of them an application knows it is not for us to guess.
+ */
+function certain(
+  hosts: Iterable<string>,
+  family: VirtualFamily,
+): ReadonlyMap<string, string> {
+  const found = new Map<string, string>();
+  const crowds = new Map<string, string[]>();
+  for (const host of hosts) {
+    const address = preferred(host, family, 0);
+    const other = found.get(address);
+    if (other === undefined) found.set(address, host);
+    else {
+      const crowd = crowds.get(address);
+      if (crowd === undefined) crowds.set(address, [other, host]);
+      else crowd.push(host);
+    }
+  }
+  const doubtful = new Set<string>();
+  for (const [address, crowd] of crowds) {
+    const [host = ""] = crowd;
+    doubtful.add(address);
+    // A name that has to move on may push out the next one.
+    for (let moved = crowd.length - 1, tries = 1; moved > 0; tries += 1) {
+      const next = preferred(host, family, tries);
+      const there = crowds.get(next)?.length ?? (found.has(next) ? 1 : 0);
+      doubtful.add(next);
+      moved += there - 1;
+    }
+  }
+  for (const address of doubtful) found.delete(address);
+  return found;
 }
 
 export function isVirtual(address: string): boolean {
@@ -115,7 +154,9 @@ function hostsOf(
   trustDomain: string,
 ): readonly string[] {
   return destination.cluster.external
-    ? destination.cluster.endpoints.map(({ workload }) => workload)
+    ? destination.cluster.endpoints.map(
+        ({ host, workload }) => host ?? workload,
+      )
     : [fullName(destination, trustDomain)];
 }
 

@@ -1,5 +1,6 @@
 /** Where the resolver listens: what arrives by datagram and by connection, and how long a connection is kept. */
-import { createSocket } from "node:dgram";
+import { createSocket, type Socket as Datagrams } from "node:dgram";
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import t, { type Test } from "tap";
@@ -78,6 +79,27 @@ void t.test("a connection that says nothing a question is ends", async (t) => {
   await once(socket, "close");
   t.pass("it is longer than any question");
 });
+
+void t.test(
+  "a datagram without a port to reply to is passed over",
+  async (t) => {
+    const made: Datagrams[] = [];
+    const note = (message: unknown): void =>
+      void made.push((message as { readonly socket: Datagrams }).socket);
+    subscribe("udp.socket", note);
+    const { port } = await listening(t);
+    unsubscribe("udp.socket", note);
+    const [socket] = made;
+    const asked = question("a.example", "A");
+    // As the kernel hands it over: only a raw socket can send it.
+    const from = { address: "127.0.0.1", family: "IPv4", size: asked.length };
+    socket?.emit("message", asked, { ...from, port: 0 });
+    await (
+      await asker(t, port)
+    )(["b.example"]);
+    t.equal(made.length, 2, "one of each family");
+  },
+);
 
 /** Replies at once, or where it is told to hold them once `release` is called. */
 async function heldBy(

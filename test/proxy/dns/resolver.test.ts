@@ -8,7 +8,10 @@ import {
   Resolver,
   type Outcome,
 } from "../../../src/proxy/dns/resolver.ts";
-import { VirtualAddresses } from "../../../src/proxy/dns/virtual-addresses.ts";
+import {
+  MOST_VIRTUAL,
+  VirtualAddresses,
+} from "../../../src/proxy/dns/virtual-addresses.ts";
 import { makeReply } from "../../../src/wire/dns/messages.ts";
 import { question, read, summary } from "../../support/dns/questions.ts";
 import { resource } from "../../support/meshes/pair.ts";
@@ -255,5 +258,55 @@ void t.test(
       share: () => Promise.reject(new Error("gone")),
     });
     t.equal(await broken.say("orders"), "SERVFAIL");
+  },
+);
+
+void t.test(
+  "of any number of names no more are remembered than each worker remembers",
+  async (t) => {
+    const snapshot = compileSnapshot(
+      [
+        resource("Service", "outside", {
+          location: "MESH_EXTERNAL",
+          hosts: ["*.example.com"],
+          ports: [{ port: 80 }],
+        }),
+      ],
+      SELF,
+      { store: "s", revision: 1, digest: "" },
+    );
+    const worker = new VirtualAddresses();
+    let told = 0;
+    const { ask } = resolverOf({
+      snapshot,
+      share(host, address) {
+        told += 1;
+        worker.set(host, address);
+        return Promise.resolve();
+      },
+    });
+    const template = question("n00000.example.com", "A");
+    const askFor = (index: number): Promise<Buffer> => {
+      const asked = Buffer.from(template);
+      asked.write(
+        String(index).padStart(5, "0"),
+        template.indexOf("n00000") + 1,
+      );
+      return ask(asked);
+    };
+    // As many at once as may wait.
+    for (let index = 0; index < MOST_VIRTUAL; index += MOST_WAITING_QUESTIONS)
+      await Promise.all(
+        Array.from({ length: MOST_WAITING_QUESTIONS }, (_, each) =>
+          askFor(index + each),
+        ),
+      );
+    await askFor(0);
+    t.equal(told, MOST_VIRTUAL, "it is known still");
+    await askFor(MOST_VIRTUAL);
+    const reply = read(await askFor(0));
+    t.equal(told, MOST_VIRTUAL + 2, "it was forgotten, and is told again");
+    const [{ data: address = "" } = {}] = reply.answers;
+    t.equal(worker.hostOf(undefined, String(address)), "n00000.example.com");
   },
 );

@@ -85,3 +85,70 @@ void t.test("the next process knows what the one before gave", (t) => {
   });
   t.end();
 });
+
+/** Two names that have the same address where each is asked for alone, and a third that has the next one. */
+function crowded(): readonly [string, string, string] {
+  const alone = (name: string): string =>
+    new VirtualAddresses().addressOf(fullNameOf(name), "ipv4");
+  const known = new Map<string, string>();
+  const pairs: [string, string][] = [];
+  for (let index = 0; ; index += 1) {
+    const name = `s${index}`;
+    const address = alone(name);
+    const other = known.get(address);
+    if (other === undefined) known.set(address, name);
+    else pairs.push([other, name]);
+    for (const [first, second] of pairs) {
+      const both = new VirtualAddresses();
+      both.addressOf(fullNameOf(first), "ipv4");
+      const next = both.addressOf(fullNameOf(second), "ipv4");
+      const third = known.get(next);
+      if (third !== undefined) return [first, second, third];
+    }
+  }
+}
+
+function fullNameOf(name: string): string {
+  return `${name}.shop.svc.cluster.local`;
+}
+
+void t.test(
+  "the next process guesses no address that might be another's",
+  (t) => {
+    const [first, second, third] = crowded();
+    const snapshot = compileSnapshot(
+      [first, second, third, "orders"].map((name) =>
+        resource("Service", name, {
+          ports: [{ port: 80 }],
+          selector: { app: name },
+        }),
+      ),
+      {
+        ...{ name: "web-1", namespace: "shop", serviceAccount: "web" },
+        labels: {},
+        identity: "spiffe://cluster.local/ns/shop/sa/web",
+      },
+      { store: "s", revision: 1, digest: "" },
+    );
+    const after = new VirtualAddresses();
+    for (const order of [
+      [first, second, third],
+      [third, second, first],
+    ]) {
+      const before = new VirtualAddresses();
+      for (const name of [...order, "orders"]) {
+        const host = fullNameOf(name);
+        const address = before.addressOf(host, "ipv4");
+        const guessed = after.hostOf(snapshot, address);
+        t.ok(
+          guessed === host || (guessed === undefined && name !== "orders"),
+          `${name} of ${order.join(", ")} is not ${guessed ?? "known"}`,
+        );
+      }
+    }
+    const host = fullNameOf(first);
+    const address = after.addressOf(host, "ipv4");
+    t.equal(after.hostOf(snapshot, address), host, "once it is asked for");
+    t.end();
+  },
+);
