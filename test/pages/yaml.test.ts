@@ -1,5 +1,6 @@
 /** Every YAML document of README and guide is one that Wherry accepts. */
 import t from "tap";
+import { kindNamed } from "../../src/resources/registry.ts";
 import { formatFinding, lintTexts } from "../../src/resources/lint.ts";
 import { blocksOf, GUIDE, readPage } from "../support/repository/pages.ts";
 
@@ -43,3 +44,15 @@ for (const page of GUIDE)
       t.end();
     });
   }
+
+void t.test("no kind that README says is refused is taken", (t) => {
+  const [line = ""] =
+    /^- These are refused.*$/m.exec(readPage("README.md")) ?? [];
+  const refused = [...line.matchAll(/`(\w+)`/g)].map(([, kind = ""]) => kind);
+  t.ok(refused.length > 0);
+  t.same(
+    refused.filter((kind) => kindNamed(kind) !== undefined),
+    [],
+  );
+  t.end();
+});
