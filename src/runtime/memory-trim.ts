@@ -6,6 +6,7 @@ import { getHeapStatistics } from "node:v8";
 import type { Cancel, Clock } from "../core/clock.ts";
 import type { Bytes } from "../core/units.ts";
 import { residentBytes } from "./resident.ts";
+import { threadCpu } from "./thread-cpu.ts";
 import { collectGarbage, setHeapGrowth } from "./v8.ts";
 import { allocatedBytes, libcFunction } from "./libc.ts";
 import { dropProgramPages } from "./program-pages.ts";
@@ -18,8 +19,8 @@ const WORTH = 4 * 1024 * 1024;
 /** Bytes that must have been freed where it is not: bodies on their way come and go. */
 const FREED = 16 * 1024 * 1024;
 /**
- * Part of the time that looks and trims may take where memory is not tight. Both go over all that is free: among the holes that a thousand connections leave,
- * that holds the event loop for tens of milliseconds.
+ * Part of a core that looks and trims may take where memory is not tight. Both go over all that is free: among the holes that a thousand connections leave,
+ * that holds the event loop for tens of milliseconds. By the clock, others that want the core would count: a trim of 4 ms took 60.
  */
 const SHARE = 0.002;
 /** Part of what may be used from which on memory is tight. */
@@ -39,6 +40,8 @@ export interface TrimOptions {
   /** Bytes that the allocator has given out; undefined where it does not tell. */
   readonly allocated?: (() => number) | undefined;
   readonly trim?: () => void;
+  /** Milliseconds of CPU that this thread has taken. */
+  readonly cpu?: () => number;
 }
 
 /**
@@ -46,7 +49,7 @@ export interface TrimOptions {
  * held much for long it stands where it stood at the last trim.
  */
 export function trimMemory(options: TrimOptions): Cancel {
-  const { clock, memoryBytes = 0 } = options;
+  const { clock, memoryBytes = 0, cpu = threadCpu } = options;
   const resident = options.resident ?? residentBytes;
   const allocated =
     "allocated" in options ? options.allocated : allocatedBytes();
@@ -71,12 +74,11 @@ export function trimMemory(options: TrimOptions): Cancel {
     trimmedAt = clock.now();
   };
   return clock.every(TRIM_LOOK, () => {
-    const from = clock.now();
     const now = resident();
-    if (from < restsUntil && !isTight(now)) return;
+    if (clock.now() < restsUntil && !isTight(now)) return;
+    const from = cpu();
     look(now);
-    const to = clock.now();
-    restsUntil = to + (to - from) / SHARE;
+    restsUntil = clock.now() + (cpu() - from) / SHARE;
   });
 }
 

@@ -28,6 +28,7 @@ void t.test(
     let trims = 0;
     const stop = trimMemory({
       clock,
+      cpu: () => 0,
       resident: () => resident,
       allocated: undefined,
       trim() {
@@ -64,6 +65,7 @@ for (const [where, memoryBytes, after] of [
       let trims = 0;
       const stop = trimMemory({
         clock,
+        cpu: () => 0,
         memoryBytes,
         resident: () => resident,
         allocated: () => allocated,
@@ -87,21 +89,21 @@ for (const [where, memoryBytes, after] of [
     },
   );
 
-for (const [where, memoryBytes, looks] of [
-  ["is not tight, rarer where it takes longer", 0, 2],
-  ["is tight, each second all the same", 100 * MIB, 20],
+for (const [where, memoryBytes, cpu, wall, looks] of [
+  ["is not tight, rarer where it takes longer", 0, 30, 30, 2],
+  ["is not tight, each second where others took the core", 0, 0, 30, 20],
+  ["is tight, each second all the same", 100 * MIB, 30, 30, 20],
 ] as const)
   void t.test(`the allocator is asked: where memory ${where}`, (t) => {
     const clock = fakeClock();
-    let stood = 0;
     let asked = 0;
     const stop = trimMemory({
-      clock: { ...clock, now: () => clock.now() + stood },
+      clock: { ...clock, now: () => clock.now() + asked * wall },
+      cpu: () => asked * cpu,
       memoryBytes,
       resident: () => 100 * MIB,
       allocated() {
         asked += 1;
-        stood += 30;
         return MIB;
       },
       trim: () => undefined,
