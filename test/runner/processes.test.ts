@@ -20,6 +20,9 @@ const FILES: Readonly<Record<string, string>> = {
   "bad.js": `import t from ${TAP}; t.ok(1); t.equal(1, 2, "one is two"); console.error("seen on the way");`,
   "dies.js": `import t from ${TAP}; t.ok(1); process.kill(process.pid, "SIGKILL");`,
   "throws.js": `throw new Error("before any test");`,
+  "later.js": `import t from ${TAP}; t.test("throws later", (t) => { t.ok(1); setTimeout(() => { throw new Error("in a timer"); }); });`,
+  "rejects.js": `import t from ${TAP}; t.ok(1); t.test("nobody waits", (t) => { t.ok(1); void Promise.reject(new Error("of a promise")); setTimeout(() => t.end(), 50); });`,
+  "behind.js": `import t from ${TAP}; t.test("ends before", (t) => { setImmediate(() => { throw new Error("behind its end"); }); t.end(); }); t.test("second", (t) => { setTimeout(() => t.end(), 50); });`,
   "parent.js": `import t from ${TAP}; import { spawn } from "node:child_process"; t.equal(1, 2, "one is two"); spawn(process.execPath, ["-e", "net.connect(process.env.PORT)"], { stdio: "ignore" }); t.test("never", () => new Promise(() => setInterval(() => {}, 1000)));`,
   "hangs.js": `import t from ${TAP}; t.test("never", () => new Promise(() => setInterval(() => {}, 1000)));`,
   "waits.js": meets("waits", "beside"),
@@ -63,6 +66,9 @@ void t.test("a failure comes with what tap says of it", async (t) => {
 for (const [file, detail] of Object.entries({
   "dies.js": /ended with SIGKILL/,
   "throws.js": /before any test[^]*ended with 1/,
+  "later.js": /in a timer[^]*ended with 1/,
+  "rejects.js": /of a promise[^]*ended with 1/,
+  "behind.js": /behind its end[^]*ended with 1/,
   "hangs.js": /ended with SIGKILL/,
 }))
   void t.test(

@@ -32,6 +32,13 @@ interface ProcessReport {
   }[];
 }
 
+/** A line of a file, in characters, and whether any process has run a part of it. */
+interface Line {
+  readonly start: number;
+  readonly end: number;
+  covered: boolean;
+}
+
 export interface Lines {
   readonly total: number;
   readonly covered: number;
@@ -42,9 +49,7 @@ export class Coverage {
   readonly directory: string;
   readonly #root: string;
   readonly #source: string;
-  readonly #texts = new Map<string, string>();
-  /** By file: whether any process has run the line. */
-  readonly #lines = new Map<string, boolean[]>();
+  readonly #lines = new Map<string, readonly Line[]>();
 
   constructor(root: string, directory: string) {
     this.directory = directory;
@@ -80,36 +85,39 @@ export class Coverage {
     const all = [...this.#lines]
       .filter(([file]) => file.startsWith(join(this.#root, folder)))
       .flatMap(([, lines]) => lines);
-    return { total: all.length, covered: all.filter(Boolean).length };
+    return {
+      total: all.length,
+      covered: all.filter(({ covered }) => covered).length,
+    };
   }
 
   #add(file: string, ranges: readonly Range[]): void {
-    const text = this.#text(file);
-    const ran = new Uint8Array(text.length);
+    const lines = this.#lines.get(file) ?? linesOf(readFileSync(file, "utf8"));
+    this.#lines.set(file, lines);
+    const open = lines.filter(({ covered }) => !covered);
+    // Most files have run to their last line long before the last report.
+    if (open.length === 0) return;
+    const ran = new Uint8Array(lines.at(-1)?.end ?? 0);
     for (const { startOffset, endOffset, count } of ranges)
       ran.fill(count > 0 ? 1 : 0, startOffset, endOffset);
-    const known = this.#lines.get(file) ?? [];
-    this.#lines.set(file, known);
-    let start = 0;
-    for (let line = 0; start < text.length; line += 1) {
-      const found = text.indexOf("\n", start);
-      const end = found === -1 ? text.length : found;
-      const indent = text.slice(start, end).search(/\S/);
-      // Where any part of it has run; an empty one is what the text around it is.
-      const own =
-        indent === -1
-          ? ran.subarray(start, start + 1)
-          : ran.subarray(start + indent, end);
-      known[line] = known[line] === true || own.includes(1);
-      start = end + 1;
-    }
+    for (const line of open)
+      line.covered = ran.subarray(line.start, line.end).includes(1);
   }
+}
 
-  #text(file: string): string {
-    const text = this.#texts.get(file) ?? readFileSync(file, "utf8");
-    this.#texts.set(file, text);
-    return text;
-  }
+/** Each without its indent, where any part of it has to run; an empty one is what the text around it is. */
+function linesOf(text: string): readonly Line[] {
+  let start = 0;
+  const lines = text.split("\n").map((line) => {
+    const indent = line.search(/\S/);
+    const from = start;
+    start += line.length + 1;
+    return indent === -1
+      ? { start: from, end: from + 1, covered: false }
+      : { start: from + indent, end: from + line.length, covered: false };
+  });
+  // What follows the last line break is empty.
+  return lines.filter((line) => line.start < text.length);
 }
 
 function parsed(text: string): ProcessReport | undefined {

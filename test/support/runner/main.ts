@@ -7,6 +7,7 @@ import { execFileSync } from "node:child_process";
 import { readdirSync, rmSync, statSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { basename, delimiter, dirname, join } from "node:path";
+import { makeBundles } from "./bundles.ts";
 import { changedSince, testsReaching } from "./changed.ts";
 import { CACHES, runChecks } from "./checks.ts";
 import { checkCoverage, Coverage } from "./coverage.ts";
@@ -32,6 +33,7 @@ const testEnv: NodeJS.ProcessEnv = {
 };
 /** Where the bundle is built that tests of whole processes start: beside the packages that it needs. */
 const BUILT = join(root, CACHES, "built");
+const nodeArgs = process.argv[2] === "--lint" ? [] : await makeBundles();
 const scratch = makeScratch();
 process.on("exit", () => scratch.remove());
 /** Tests that start programs from their files, or images: these are many, and memory may not be executed. */
@@ -80,6 +82,10 @@ const LONGEST: readonly string[] = [
   "fuzz-responses",
   "first-start",
   "schemathesis",
+  "floods",
+  "all-attacks",
+  "never-twice",
+  "nothing-taken",
   "fuzz-mutants",
   "defects",
   "killed-start",
@@ -142,6 +148,7 @@ async function runPlain(
   const results: FileResult[] = [];
   await runFiles(files, {
     root,
+    nodeArgs,
     envOf: (file, lane) => ({
       ...envOf(file, lane),
       ...(REPEATS.test(file) ? {} : coverage?.environment),
@@ -175,7 +182,7 @@ async function runAlone(
   { timeout }: Plan,
 ): Promise<readonly FileResult[]> {
   const results: FileResult[] = [];
-  const options = { root, envOf, jobs: 1, timeout };
+  const options = { root, nodeArgs, envOf, jobs: 1, timeout };
   for (const { file } of failed) {
     print(`once more, alone: ${file} …`);
     const onResult = (result: FileResult): void => {

@@ -19,6 +19,8 @@ export interface RunOptions {
   readonly root: string;
   /** The environment of a file, beside those of all others that run: `lane` is a number that none of them has. */
   readonly envOf: (file: string, lane: number) => NodeJS.ProcessEnv;
+  /** What Node is given before the name of the file. */
+  readonly nodeArgs?: readonly string[];
   /** Processes at once, beside the one of a file that waits. */
   readonly jobs: number;
   /** Tells of a file that waits for most of its time: one after the other, such files run beside the others. */
@@ -67,11 +69,11 @@ function runFile(
   lane: number,
   early: AbortSignal | undefined,
   groups: Set<ChildProcess>,
-  { root, envOf, timeout, grace = 10 }: RunOptions,
+  { root, envOf, nodeArgs = [], timeout, grace = 10 }: RunOptions,
 ): Promise<FileResult> {
   const begun = performance.now();
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, [file], {
+    const child = spawn(process.execPath, [...nodeArgs, file], {
       cwd: root,
       env: { ...envOf(file, lane), TAP_TIMEOUT: String(timeout) },
       stdio: ["ignore", "pipe", "pipe"],
