@@ -1,9 +1,10 @@
 /** An explanation as people read it, and where in their files each rule stands. */
 import type { CallExplanation } from "../policy/explain/call.ts";
-import { shadowText } from "../policy/explain/callee.ts";
+import { shadowText } from "../policy/explain/authorization-step.ts";
 import {
   resourceTitle,
   type Decision,
+  type Dependence,
   type NotMatched,
   type Outcome,
   type Source,
@@ -75,12 +76,14 @@ export function decisionLines(
       ? []
       : [`${pad}by ${paint("cyan", sourceText(each.source, place))}`]),
     ...each.details.map((detail) => `${pad}${detail}`),
-    ...each.notMatched
+    ...openFirst(each.notMatched)
       .slice(0, MOST_NOT_MATCHED)
-      .map(
-        ({ source, why }) =>
-          `${pad}${paint("dim", `not ${sourceText(source, place)}: ${why}`)}`,
-      ),
+      .map(({ source, why, dependsOn }) => {
+        const line = `${sourceText(source, place)}: ${why}`;
+        return dependsOn === undefined
+          ? `${pad}${paint("dim", `not ${line}`)}`
+          : `${pad}${paint("yellow", `open ${line}`)}`;
+      }),
     ...(each.notMatched.length > MOST_NOT_MATCHED
       ? [
           `${pad}${paint("dim", `and ${each.notMatched.length - MOST_NOT_MATCHED} more that did not match (-o json lists them)`)}`,
@@ -89,11 +92,50 @@ export function decisionLines(
   ]);
 }
 
+/** Those that may match after all are not to be cut off. */
+function openFirst(all: readonly NotMatched[]): readonly NotMatched[] {
+  const isOpen = ({ dependsOn }: NotMatched): boolean =>
+    dependsOn !== undefined;
+  return [...all.filter(isOpen), ...all.filter((each) => !isOpen(each))];
+}
+
 /** What becomes of the request, in one line. */
 export function outcomeText(outcome: Outcome): string {
-  const { shadow = [] } = outcome;
+  const { shadow = [], dependsOn = [] } = outcome;
   const trials = shadow.map((finding) => `; ${shadowText(finding)}`);
-  return `${fateText(outcome)}${trials.join("")}`;
+  const open = dependsOn.filter(({ changes }) => changes === "allowed");
+  const names = new Set(open.flatMap(({ on }) => on));
+  return `${fateText(outcome)}${
+    names.size === 0
+      ? ""
+      : `; it depends on ${[...names].join(" and ")}, which was not given`
+  }${trials.join("")}`;
+}
+
+/** A line for each rule that may match, too; `saying`: what says an attribute. */
+export function dependenceLines(
+  { dependsOn = [] }: Outcome,
+  saying: (attribute: string) => string,
+): readonly string[] {
+  return dependsOn.map((each) => {
+    const named = each.on.map((name) => `${name} (${saying(name)})`);
+    return `not given: ${named.join(", ")}, which decides whether ${dependenceText(each)}`;
+  });
+}
+
+function dependenceText({ policy, rule, action }: Dependence): string {
+  switch (action) {
+    case "ALLOW":
+      return `rule ${rule} of ALLOW ${policy} allows it`;
+    case "DENY":
+      return `rule ${rule} of DENY ${policy} refuses it`;
+    case "CUSTOM":
+      return `rule ${rule} of CUSTOM ${policy} asks its provider`;
+    case "AUDIT":
+      return `rule ${rule} of AUDIT ${policy} matches it`;
+    case "TRIAL":
+      return `rule ${rule} of ${policy}, a dry run, matches it`;
+  }
 }
 
 function fateText(outcome: Outcome): string {

@@ -16,7 +16,6 @@ import {
 import { compileSnapshot } from "../policy/compile/compile.ts";
 import { isGrpc } from "../policy/timeout.ts";
 import { parseAuthority, whereTo } from "../proxy/destination.ts";
-import { NO_IDENTITY, strangersClaims } from "../proxy/exchange/forwarded.ts";
 import { GRPC_STATUSES } from "../mesh/grpc-status.ts";
 import { REASONS } from "../mesh/reasons.ts";
 import { affinityTo, placeInSplit } from "../proxy/filters/stickiness.ts";
@@ -24,23 +23,15 @@ import { isTunnel } from "../wire/tcp.ts";
 import {
   formatName,
   DEFAULT_NAMESPACE,
-  selects,
   type Resource,
 } from "../resources/envelope.ts";
 import { isKind } from "../resources/kind.ts";
 import { MESH, meshSettings } from "../resources/mesh/schema.ts";
-import {
-  isExternal,
-  SERVICE,
-  targetPortOf,
-  type ServiceResource,
-} from "../resources/service/schema.ts";
-import {
-  WORKLOAD,
-  type WorkloadResource,
-} from "../resources/workload/schema.ts";
+import type { WorkloadResource } from "../resources/workload/schema.ts";
 import type { RequestHead } from "../wire/exchange.ts";
 import { fieldValue, makeField, type Field } from "../wire/fields.ts";
+import { workloadsOf } from "./asked/assumed-workloads.ts";
+import { believed, originOf, type AskedOrigin } from "./asked/origin.ts";
 
 /** All that is known of a mesh, or all that one sidecar has in force. */
 export interface World {
@@ -48,7 +39,7 @@ export interface World {
   readonly version: SnapshotVersion;
 }
 
-export interface AskedRequest {
+export interface AskedRequest extends AskedOrigin {
   readonly method: string;
   readonly url: string;
   /** Names in any case. */
@@ -75,7 +66,7 @@ export interface Asked {
   readonly draw?: number | undefined;
 }
 
-/** Calls from loopback differ by the workload's name. */
+/** The application's end of its sidecar. Calls from loopback differ by the workload's name. */
 const LOOPBACK = "127.0.0.1";
 
 export interface Explained extends CallExplanation {
@@ -86,7 +77,10 @@ export interface Explained extends CallExplanation {
 /** Throws UserError where the request cannot be one. */
 export function explainRequest(asked: Asked): Explained {
   const { caller, request, ...rest } = asked;
-  const head = believed(headOf(request), caller.plaintext);
+  const written = headOf(request);
+  const tunnel = isTunnel(written);
+  const origin = originOf(request, caller.plaintext, tunnel);
+  const head = believed(written, caller.plaintext, origin);
   const { snapshot } = caller.side;
   const connection = {
     originalDestination: undefined,
@@ -106,8 +100,10 @@ export function explainRequest(asked: Asked): Explained {
     caller: { ...caller.side, plaintext: caller.plaintext },
     where,
     head,
-    tunnel: isTunnel(head),
+    tunnel,
     claims: request.claims,
+    fromAddress: origin.fromIp,
+    serverName: origin.serverName,
     // A caller that is given its cookie with the response is drawn by chance.
     draw:
       kept === undefined || kept.edits !== undefined
@@ -204,20 +200,6 @@ export function headOf({ method, url, headers }: AskedRequest): RequestHead {
   };
 }
 
-/** Without what the codec takes from a caller of that sort before policy sees it, and with what is known of it instead. */
-function believed(head: RequestHead, plaintext: boolean): RequestHead {
-  const { dropped, known } = plaintext
-    ? strangersClaims([])(LOOPBACK)
-    : NO_IDENTITY;
-  return {
-    ...head,
-    fields: [
-      ...head.fields.filter(({ bits }) => (bits & dropped) === 0),
-      ...known,
-    ],
-  };
-}
-
 function fieldOf(name: string, value: string): Field {
   if (!/^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/.test(name))
     throw new UserError(`invalid header field name "${name}"`);
@@ -265,7 +247,7 @@ function accountIn(world: World, from: string): SelfDescription {
     throw new UserError(
       `"${from}" is not NAMESPACE/SERVICEACCOUNT, like shop/web`,
     );
-  const workload = workloadsOf(world).find(
+  const workload = workloadsOf(world.resources).find(
     ({ metadata, spec }) =>
       metadata.namespace === namespace &&
       spec.serviceAccount === serviceAccount,
@@ -297,7 +279,7 @@ export function calleesOf(
   world: World,
 ): (workload: string) => Side | undefined {
   const workloads = new Map(
-    workloadsOf(world).map((workload) => [
+    workloadsOf(world.resources).map((workload) => [
       formatName(workload.metadata.namespace ?? "", workload.metadata.name),
       workload,
     ]),
@@ -329,14 +311,6 @@ function selfOf(
   };
 }
 
-function workloadsOf({
-  resources,
-}: Pick<World, "resources">): WorkloadResource[] {
-  return resources.flatMap((resource) =>
-    isKind(WORKLOAD, resource) ? [resource] : [],
-  );
-}
-
 function identityOf(
   { resources }: World,
   namespace: string,
@@ -347,49 +321,4 @@ function identityOf(
     mesh !== undefined && isKind(MESH, mesh) ? mesh.spec : undefined,
   );
   return formatSpiffeId({ trustDomain, namespace, serviceAccount });
-}
-
-/** What serves a Service in files that say nothing of its instances: they register themselves, where the mesh runs. */
-const ASSUMED = { address: "192.0.2.1", link: { port: 15008 } } as const;
-
-/** The resources, and for each Service of the mesh without a Workload one that has exactly the labels of its selector. */
-export function withAssumedWorkloads(
-  resources: readonly Resource[],
-): readonly Resource[] {
-  const stated = workloadsOf({ resources });
-  const assumed = resources.flatMap((resource) =>
-    isKind(SERVICE, resource) &&
-    !isExternal(resource.spec) &&
-    !stated.some(
-      ({ metadata }) =>
-        metadata.namespace === resource.metadata.namespace &&
-        selects(resource.spec.selector ?? {}, metadata.labels),
-    )
-      ? [assumedFor(resource)]
-      : [],
-  );
-  return [...resources, ...assumed];
-}
-
-function assumedFor({ metadata, spec }: ServiceResource): WorkloadResource {
-  const { namespace } = metadata;
-  return {
-    apiVersion: WORKLOAD.apiVersion,
-    kind: WORKLOAD.kind,
-    metadata: {
-      name: `${metadata.name}-assumed`,
-      ...(namespace === undefined ? {} : { namespace }),
-      labels: spec.selector ?? {},
-    },
-    spec: {
-      ...ASSUMED,
-      serviceAccount: metadata.name,
-      ports: Object.fromEntries(
-        spec.ports.map((port) => [
-          port.name ?? `port-${port.port}`,
-          targetPortOf(port),
-        ]),
-      ),
-    },
-  };
 }

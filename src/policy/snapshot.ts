@@ -6,10 +6,7 @@ import type { AppProtocol, ServicePort } from "../resources/service/schema.ts";
 import type { ClientTls } from "../resources/traffic-policy/client-tls.ts";
 import type { TrafficSettings } from "../resources/traffic-policy/settings.ts";
 import type { MtlsDecision } from "./authentication.ts";
-import type {
-  AuthorizationTrace,
-  Verdict,
-} from "./authorization/authorization.ts";
+import type { Authorizer, Verdict } from "./authorization/authorization.ts";
 import type { CustomAuthorizer } from "./authorization/custom.ts";
 import type { AuthorizationFacts } from "./authorization/call.ts";
 import type { Shadow } from "./authorization/shadow.ts";
@@ -274,7 +271,7 @@ export interface InboundPort {
   /** What policies would do that change no verdict; undefined where the workload has none. */
   readonly shadow: Shadow | undefined;
   /** How `authorize` comes to its verdict. */
-  explain(facts: AuthorizationFacts): AuthorizationTrace;
+  explain: Authorizer["explain"];
   /** "NAMESPACE/NAME" of the PeerAuthentications for the workload that did not decide `mtls`, and why. */
   passedOver(): readonly { readonly policy: string; readonly why: string }[];
 }

@@ -304,10 +304,6 @@ for (let set = 1; set <= SETS; set += 1)
     const resources = [...extra, ...randomPolicies(draw, keySetText(key))]
       .filter(({ kind }) => kind !== TELEMETRY.kind)
       .map(inTheClear);
-    // An explanation does not know the address of a caller without a sidecar.
-    const byAddress = /Blocks"|"(?:source|remote)\.ip"/.test(
-      JSON.stringify(resources),
-    );
     // The split is drawn from what the explanation is given too.
     let chance = 0;
     const clock = { ...systemClock, random: () => chance };
@@ -321,14 +317,17 @@ for (let set = 1; set <= SETS; set += 1)
         let wrong = 0;
         for (let index = 0; index < REQUESTS; index += 1) {
           const request = randomRequest(draw);
-          const plaintext = draw() < 0.1 && !byAddress;
+          const plaintext = draw() < 0.1;
           const { method } = request;
           const { path, headers } = await withTokens(draw, request);
           const host = plaintext ? "orders.shop" : request.host;
           chance = draw();
           const url = `http://${host}${path}`;
           const { outcome, decisions } = explainRequest({
-            request: { method, url, headers: Object.entries(headers) },
+            request: {
+              ...{ method, url, headers: Object.entries(headers) },
+              fromIp: plaintext ? "127.0.0.1" : undefined,
+            },
             caller: callerOf(plaintext ? undefined : "shop/web", url),
             calleeOf,
             workload: undefined,

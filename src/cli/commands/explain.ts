@@ -13,9 +13,12 @@ import {
   type ApiClient,
   type ServerOptions,
 } from "../client.ts";
+import { withAssumedWorkloads } from "../asked/assumed-workloads.ts";
+import { sayingOf } from "../asked/origin.ts";
 import type { CliContext } from "../context.ts";
 import {
   decisionLines,
+  dependenceLines,
   elsewhereLines,
   outcomeText,
   placeIn,
@@ -27,7 +30,6 @@ import {
   explainRequest,
   headOf,
   sideOf,
-  withAssumedWorkloads,
   type Asked,
   type AskedRequest,
   type Caller,
@@ -44,6 +46,9 @@ interface ExplainOptions extends ServerOptions {
   readonly from?: string;
   readonly header?: readonly string[];
   readonly claims?: string;
+  readonly fromIp?: string;
+  readonly serverName?: string;
+  readonly trustedProxy?: readonly string[];
   readonly at?: string;
   readonly to?: string;
   readonly filename?: readonly string[];
@@ -73,7 +78,7 @@ type Question = Pick<Asked, "caller" | "calleeOf" | "workload"> & {
 };
 
 export function registerExplain(program: Command, context: CliContext): void {
-  withServer(program.command("explain"))
+  withOrigin(withServer(program.command("explain")))
     .description(
       "show what the sidecars would decide for a request, step by step, by which rules, and why others do not match",
     )
@@ -126,6 +131,29 @@ export function registerExplain(program: Command, context: CliContext): void {
     );
 }
 
+/** What the callee's sidecar would know of the connection. */
+function withOrigin(command: Command): Command {
+  return command
+    .addOption(
+      option(
+        "--from-ip <address>",
+        "IP address that the callee's sidecar sees; default: that of the caller's Workload",
+      ),
+    )
+    .addOption(
+      option(
+        "--server-name <host>",
+        "host that TLS of the connection names; '' for one that names none",
+      ),
+    )
+    .addOption(
+      listOption(
+        "--trusted-proxy <ranges>",
+        "what the callee's sidecar has as --trusted-proxy",
+      ),
+    );
+}
+
 async function explain(
   context: CliContext,
   method: string,
@@ -137,6 +165,9 @@ async function explain(
     url,
     headers: (options.header ?? []).map(headerOf),
     claims: options.claims === undefined ? undefined : claimsOf(options.claims),
+    fromIp: options.fromIp,
+    serverName: options.serverName,
+    trustedProxies: options.trustedProxy,
   };
   const question =
     options.filename === undefined
@@ -305,6 +336,10 @@ function render(
     ...part("caller"),
     ...part("callee"),
     paint(outcome.allowed ? "green" : "red", outcomeText(outcome)),
+    ...dependenceLines(
+      explanation.outcome,
+      (attribute) => sayingOf(attribute).option,
+    ).map((line) => paint("yellow", line)),
     ...elsewhereLines(explanation).map((line) => paint("yellow", line)),
     ...explanation.warnings.map(
       (warning) => `${paint("yellow", "warning:")} ${warning}`,

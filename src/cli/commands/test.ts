@@ -4,12 +4,12 @@ import { messageOf, UserError } from "../../core/errors.ts";
 import { lookupIn } from "../../policy/explain/decision.ts";
 import { CompileError } from "../../policy/compile/compile.ts";
 import { formatKey, keyOf } from "../../resources/envelope.ts";
+import { withAssumedWorkloads } from "../asked/assumed-workloads.ts";
 import type { CliContext } from "../context.ts";
 import {
   calleesOf,
   callerFor,
   explainRequest,
-  withAssumedWorkloads,
   type World,
 } from "../explaining.ts";
 import { placeIn } from "../explain-text.ts";

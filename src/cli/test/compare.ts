@@ -3,11 +3,13 @@ import { durationOf } from "../../core/duration.ts";
 import type { CallExplanation } from "../../policy/explain/call.ts";
 import {
   valueAt,
+  type Dependence,
   type Lookup,
   type Outcome,
 } from "../../policy/explain/decision.ts";
 import { percent, timeText } from "../../policy/explain/words.ts";
-import { elsewhereLines } from "../explain-text.ts";
+import { sayingOf } from "../asked/origin.ts";
+import { dependenceLines, elsewhereLines } from "../explain-text.ts";
 import type { Expectation } from "./file.ts";
 
 export interface Difference {
@@ -67,6 +69,7 @@ export function differences(
       effect,
       outcome.shadow?.find((each) => each.policy === policy)?.effect ?? "none",
     );
+  found.push(...unknown(expect, outcome));
   if (expect.allowed !== undefined || expect.by !== undefined)
     for (const line of elsewhereLines(explanation))
       found.push({
@@ -75,6 +78,32 @@ export function differences(
         actual: line,
       });
   return found;
+}
+
+/** Fields of an outcome that may be another by what the request does not say: nothing is to be held by chance. */
+const HELD_BY: Readonly<
+  Record<Dependence["changes"], readonly (keyof Expectation)[]>
+> = {
+  allowed: ["allowed", "by", "reason", "status", "grpcStatus", "shadow"],
+  by: ["by", "reason"],
+  provider: [],
+  shadow: ["shadow"],
+};
+
+function unknown(expect: Expectation, outcome: Outcome): readonly Difference[] {
+  const lines = dependenceLines(outcome, (name) => sayingOf(name).field);
+  return (outcome.dependsOn ?? []).flatMap(({ changes }, index) => {
+    const field = HELD_BY[changes].find((name) => expect[name] !== undefined);
+    return field === undefined
+      ? []
+      : [
+          {
+            field,
+            expected: "a request that says all that decides it",
+            actual: lines[index] ?? "",
+          },
+        ];
+  });
 }
 
 /** The index, or the name where the test says one. */

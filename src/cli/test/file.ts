@@ -10,6 +10,7 @@ import { explain } from "../../resources/schema-errors.ts";
 import { CLOSED, DURATION, KEYWORDS } from "../../resources/schema-parts.ts";
 import { parseDocuments } from "../../resources/yaml.ts";
 import type { ShadowEffect } from "../../policy/authorization/shadow.ts";
+import type { AskedOrigin } from "../asked/origin.ts";
 import type { CliContext } from "../context.ts";
 import { findingLine, readTexts } from "../manifests.ts";
 
@@ -35,7 +36,7 @@ export interface CallTest {
     readonly from: string | undefined;
     /** "NAMESPACE/NAME" of the instance that takes it. */
     readonly workload: string | undefined;
-  };
+  } & AskedOrigin;
   readonly expect: Expectation;
 }
 
@@ -76,7 +77,7 @@ interface Written {
       readonly claims?: Readonly<Record<string, unknown>>;
       readonly from?: string;
       readonly workload?: string;
-    };
+    } & AskedOrigin;
     readonly expect: Expectation;
   }[];
 }
@@ -120,6 +121,11 @@ const SCHEMA = Type.Object(
               ),
               claims: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
               from: name,
+              fromIp: text,
+              serverName: Type.Optional(Type.String()),
+              trustedProxies: Type.Optional(
+                Type.Array(Type.String({ minLength: 1 }), { minItems: 1 }),
+              ),
               workload: name,
             },
             CLOSED,
@@ -254,7 +260,8 @@ function callTest(
   { name, request, expect }: Written["tests"][number],
   line: number,
 ): CallTest {
-  const { method = "GET", url, headers = {}, claims, from, workload } = request;
+  const { method = "GET", url, headers = {}, ...rest } = request;
+  const { claims, from, workload, ...origin } = rest;
   return {
     name: name ?? `${method} ${url}`,
     line,
@@ -267,6 +274,7 @@ function callTest(
       claims,
       from,
       workload,
+      ...origin,
     },
     expect,
   };

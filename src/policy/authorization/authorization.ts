@@ -22,6 +22,7 @@ import {
 import { callOf, type AuthorizationFacts, type Call } from "./call.ts";
 import { compileRule } from "./rule.ts";
 import { indexRules, type FindRule, type Ordered } from "./rule-index.ts";
+import type { NotGiven, Test } from "./tests.ts";
 
 export type Verdict =
   | { readonly kind: "allow" }
@@ -36,15 +37,15 @@ export type Verdict =
 
 export interface Authorizer {
   authorize(facts: AuthorizationFacts): Verdict;
-  /** How `authorize` came to its verdict, by the same tests. */
-  explain(facts: AuthorizationFacts): AuthorizationTrace;
+  /** How `authorize` came to its verdict, by the same tests. With `notGiven`: as if no rule matched that depends on one of them. */
+  explain(facts: AuthorizationFacts, notGiven?: NotGiven): AuthorizationTrace;
   /** "NAMESPACE/NAME" of the policies that apply, DENY first. */
   readonly policies: readonly string[];
 }
 
 export interface AuthorizationTrace {
   readonly verdict: Verdict;
-  /** In the order in which they were asked; the last one matched if one did. */
+  /** In the order in which they were asked; the last one matched if one did, and those that are open might have before it. */
   readonly considered: readonly ConsideredRule[];
   /** "NAMESPACE/NAME" of the policies that were given and do not apply to this workload, and why. */
   readonly passedOver: readonly {
@@ -61,9 +62,12 @@ export interface ConsideredRule {
   readonly rule: number | undefined;
   /** Why it did not match; undefined where it did. */
   readonly why: string | undefined;
+  /** Attributes that were not given, on which it depends whether it matches; absent where that is known. */
+  readonly dependsOn?: readonly string[];
 }
 
 const ALLOW: Verdict = { kind: "allow" };
+const NOTHING: NotGiven = new Set();
 
 interface CompiledPolicy {
   readonly name: string;
@@ -130,11 +134,15 @@ export function* compileAuthorization(
       denying === undefined && allowing === undefined
         ? () => otherwise
         : authorize,
-    explain: (facts) => ({
-      verdict: authorize(facts),
-      considered: considered([...deny, ...allow], callOf(facts)),
-      passedOver: passedOver(),
-    }),
+    explain(facts, notGiven = NOTHING) {
+      const asked = considered([...deny, ...allow], callOf(facts), notGiven);
+      return {
+        verdict:
+          notGiven.size === 0 ? authorize(facts) : verdictOf(asked, otherwise),
+        considered: asked,
+        passedOver: passedOver(),
+      };
+    },
   };
 }
 
@@ -156,6 +164,7 @@ function* findAmong(
 function considered(
   policies: readonly CompiledPolicy[],
   call: Call,
+  notGiven: NotGiven,
 ): ConsideredRule[] {
   const asked: ConsideredRule[] = [];
   for (const { name: policy, action, rules } of policies) {
@@ -167,13 +176,40 @@ function considered(
         why: "it has no rules, so it matches nothing",
       });
     for (const [rule, { test }] of rules.entries()) {
-      const matches = test.meets(call);
-      const why = matches ? undefined : test.why(call);
-      asked.push({ policy, action, rule, why });
-      if (matches) return asked;
+      const told = explained(test, call, notGiven);
+      asked.push({ policy, action, rule, ...told });
+      if (told.why === undefined) return asked;
     }
   }
   return asked;
+}
+
+/** Why a call does not meet a test, or that it is not known. */
+export function explained(
+  test: Test,
+  call: Call,
+  notGiven: NotGiven,
+): Pick<ConsideredRule, "why" | "dependsOn"> {
+  const told = test.tells(call, notGiven);
+  if (typeof told === "boolean")
+    return { why: told ? undefined : test.why(call) };
+  return {
+    why: `it depends on ${told.join(" and ")}, which was not given`,
+    dependsOn: told,
+  };
+}
+
+/** What the walk over the rules comes to, as if those that are open did not match. */
+function verdictOf(
+  asked: readonly ConsideredRule[],
+  otherwise: Verdict,
+): Verdict {
+  const last = asked.at(-1);
+  if (last === undefined || last.why !== undefined) return otherwise;
+  const { policy, rule = 0, action } = last;
+  return action === "ALLOW"
+    ? ALLOW
+    : { kind: "deny", code: "DENIED", policy, rule };
 }
 
 /** What is left where no rule matches. */

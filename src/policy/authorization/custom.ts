@@ -6,9 +6,10 @@ import {
   type MeshSettings,
 } from "../../resources/mesh/schema.ts";
 import { applies, nameOf, type AuthorizedWorkload } from "./applies.ts";
+import { explained } from "./authorization.ts";
 import { callOf, type AuthorizationFacts } from "./call.ts";
 import { compileRule } from "./rule.ts";
-import type { Test } from "./tests.ts";
+import type { NotGiven, Test } from "./tests.ts";
 
 /** A rule that asks. */
 export interface CustomMatch {
@@ -22,6 +23,8 @@ export interface CustomMatch {
 export interface CustomRule extends CustomMatch {
   /** Why it does not match; undefined where it does. */
   readonly why: string | undefined;
+  /** Attributes that were not given, on which it depends whether it matches; absent where that is known. */
+  readonly dependsOn?: readonly string[];
 }
 
 export interface CustomAuthorizer {
@@ -30,7 +33,7 @@ export interface CustomAuthorizer {
   /** The rules for which somebody is asked, one a provider, by the names of their policies. */
   matches(facts: AuthorizationFacts): readonly CustomMatch[];
   /** All rules, by the same tests. */
-  explain(facts: AuthorizationFacts): readonly CustomRule[];
+  explain(facts: AuthorizationFacts, notGiven: NotGiven): readonly CustomRule[];
 }
 
 interface CompiledRule extends CustomMatch {
@@ -86,11 +89,11 @@ export function* compileCustom(
           matching.push(rule);
       return matching;
     },
-    explain(facts) {
+    explain(facts, notGiven) {
       const call = callOf(facts);
       return rules.map(({ test, ...rule }) => ({
         ...rule,
-        why: test.meets(call) ? undefined : test.why(call),
+        ...explained(test, call, notGiven),
       }));
     },
   };

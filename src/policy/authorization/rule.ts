@@ -150,7 +150,8 @@ function compileCondition(
 
 /** The kind's check refuses it. Where it comes through all the same, it opens nothing. */
 function unknownKey(key: string, denies: boolean): Test {
-  return { meets: () => denies, why: () => `${key} is not known here` };
+  const meets = (): boolean => denies;
+  return { meets, why: () => `${key} is not known here`, tells: meets };
 }
 
 function conditionAttribute(

@@ -13,10 +13,12 @@ import { applies, nameOf, type AuthorizedWorkload } from "./applies.ts";
 import {
   compileAuthorization,
   type AuthorizationSettings,
+  type AuthorizationTrace,
   type Authorizer,
   type Verdict,
 } from "./authorization.ts";
 import type { AuthorizationFacts } from "./call.ts";
+import type { NotGiven } from "./tests.ts";
 
 /** "refused", "admitted": the verdict would be another. "matched": a rule of an AUDIT matches. */
 export type ShadowEffect = "refused" | "admitted" | "matched";
@@ -32,12 +34,27 @@ export interface ShadowFinding {
 export interface Shadow {
   /** `verdict`: the one that counts. Empty where nothing would be another, and no AUDIT matches. */
   judge(facts: AuthorizationFacts, verdict: Verdict): readonly ShadowFinding[];
+  /** Rules of which it is not known whether they match, before the first of their policy that does: attributes of the call were not given. */
+  open(facts: AuthorizationFacts, notGiven: NotGiven): readonly OpenTrial[];
+}
+
+export interface OpenTrial {
+  /** "NAMESPACE/NAME" */
+  readonly policy: string;
+  readonly rule: number;
+  /** It is of an AUDIT, which changes nothing of what others would do. */
+  readonly audits: boolean;
+  readonly dependsOn: readonly string[];
 }
 
 /** One policy by itself: whether a rule of it matches, and which. */
 interface Lone {
   readonly name: string;
   readonly match: (facts: AuthorizationFacts) => number | undefined;
+  readonly open: (
+    facts: AuthorizationFacts,
+    notGiven: NotGiven,
+  ) => readonly Omit<OpenTrial, "audits">[];
 }
 
 const NOTHING: readonly ShadowFinding[] = [];
@@ -85,6 +102,15 @@ export function* compileShadow(
       if (matched.length === 0) return findings;
       return findings.length === 0 ? matched : [...findings, ...matched];
     },
+    open: (facts, notGiven) =>
+      [audits, deny, allow].flatMap((policies) =>
+        policies.flatMap(({ open }) =>
+          open(facts, notGiven).map((rule) => ({
+            ...rule,
+            audits: policies === audits,
+          })),
+        ),
+      ),
   };
 }
 
@@ -161,6 +187,17 @@ function* loneOf(
         );
         return index < 0 ? undefined : index;
       },
+      open(facts, notGiven) {
+        const asked = each.map((rule) => rule.explain(facts, notGiven));
+        const first = asked.findIndex(
+          ({ verdict }) => verdict.kind === "allow",
+        );
+        return asked
+          .slice(0, first < 0 ? undefined : first)
+          .flatMap((trace, rule) =>
+            openRules(trace).map((open) => ({ ...open, rule })),
+          );
+      },
     };
   }
   const spec = { ...policy.spec, action: "DENY" as const };
@@ -175,5 +212,14 @@ function* loneOf(
       const verdict = authorizer.authorize(facts);
       return verdict.kind === "deny" ? verdict.rule : undefined;
     },
+    open: (facts, notGiven) => openRules(authorizer.explain(facts, notGiven)),
   };
+}
+
+function openRules({
+  considered,
+}: AuthorizationTrace): readonly Omit<OpenTrial, "audits">[] {
+  return considered.flatMap(({ policy, rule = 0, dependsOn }) =>
+    dependsOn === undefined ? [] : [{ policy, rule, dependsOn }],
+  );
 }

@@ -7,9 +7,17 @@ export interface Test {
   readonly meets: (call: Call) => boolean;
   /** What in a call does not meet it, found by `meets` itself. */
   readonly why: (call: Call) => string;
+  /** As `meets`, of a call of which not all is known. */
+  readonly tells: (call: Call, notGiven: NotGiven) => Told;
   /** No call meets it but those that have all of these: what it can be found by among many. Absent: nothing of the kind. */
   readonly needs?: readonly Need[];
 }
+
+/** Attributes of a call that nobody has said, though a real call has them; their names in lower case. */
+export type NotGiven = ReadonlySet<string>;
+
+/** Whether a test is met, or the names of the attributes on which that depends. */
+export type Told = boolean | readonly string[];
 
 /** A property that a call has to have, with a value of one of the shapes. */
 export interface Need {
@@ -54,18 +62,21 @@ function positive(attribute: Attribute, values: readonly string[]): Test {
   const patterns = (meant?.(values) ?? values).map(attribute.pattern);
   const isAmong = anyOf(patterns);
   const shapes = patterns.map(({ shape }) => shape);
+  const meets = (call: Call): boolean => {
+    const value = compared(call);
+    if (value === undefined) return false;
+    return typeof value === "string" ? isAmong(value) : value.some(isAmong);
+  };
   return {
-    meets(call) {
-      const value = compared(call);
-      if (value === undefined) return false;
-      return typeof value === "string" ? isAmong(value) : value.some(isAmong);
-    },
+    meets,
     why(call) {
       const value = read(call);
       return value === undefined
         ? `the call has no ${name}, which comes from ${origin}`
         : `${name} ${JSON.stringify(value)} is not among ${values.join(", ")}`;
     },
+    tells: (call, notGiven) =>
+      notGiven.has(name.toLowerCase()) ? [name] : meets(call),
     needs: [{ attribute, shapes, ofHttpAlone: false }],
   };
 }
@@ -77,6 +88,10 @@ function negative(attribute: Attribute, values: readonly string[]): Test {
     meets: (call) => !test.meets(call),
     why: (call) =>
       `${attribute.name} ${JSON.stringify(attribute.read(call))} is one that is left out (${values.join(", ")})`,
+    tells(call, notGiven) {
+      const told = test.tells(call, notGiven);
+      return typeof told === "boolean" ? !told : told;
+    },
   };
 }
 
@@ -91,6 +106,11 @@ export function all(tests: readonly (Test | undefined)[]): Test {
       return true;
     },
     why: (call) => present.find((test) => !test.meets(call))?.why(call) ?? "",
+    tells: (call, notGiven) =>
+      together(
+        present.map((test) => test.tells(call, notGiven)),
+        false,
+      ),
     needs: present.flatMap(({ needs = [] }) => needs),
   };
 }
@@ -108,8 +128,20 @@ export function any(
           tests
             .map((test, index) => `${what}[${index}]: ${test.why(call)}`)
             .join("; "),
+        tells: (call, notGiven) =>
+          together(
+            tests.map((test) => test.tells(call, notGiven)),
+            true,
+          ),
         needs: commonNeeds(tests),
       };
+}
+
+/** One that says `decisive` decides, whatever the others depend on. */
+function together(each: readonly Told[], decisive: boolean): Told {
+  if (each.includes(decisive)) return decisive;
+  const open = each.flatMap((told) => (typeof told === "boolean" ? [] : told));
+  return open.length === 0 ? !decisive : [...new Set(open)];
 }
 
 function anyMeets(meets: readonly Test["meets"][]): Test["meets"] {
@@ -145,6 +177,8 @@ export function ofHttp(test: Test, denies: boolean): Test {
       call.request === undefined
         ? "not an HTTP request, so the rule's HTTP fields cannot match"
         : test.why(call),
+    tells: (call, notGiven) =>
+      call.request === undefined ? denies : test.tells(call, notGiven),
     needs: (test.needs ?? []).map((need) => ({
       ...need,
       ofHttpAlone: denies,

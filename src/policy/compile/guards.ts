@@ -94,6 +94,6 @@ function* guardsOf(
     custom,
     shadow,
     authorize: (facts) => authorizer.authorize(facts),
-    explain: (facts) => authorizer.explain(facts),
+    explain: (facts, notGiven) => authorizer.explain(facts, notGiven),
   };
 }

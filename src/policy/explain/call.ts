@@ -1,4 +1,5 @@
 /** A call from its caller's sidecar to the application, and what becomes of it on the other shares of a split and at other instances. */
+import { canonicalAddress } from "../../core/text/network.ts";
 import type { WallMs } from "../../core/units.ts";
 import type { ClaimSet } from "../../identity/jwt/claims.ts";
 import type { RequestHeadLike } from "../path.ts";
@@ -6,6 +7,7 @@ import type { Cluster, Endpoint, Snapshot } from "../snapshot.ts";
 import { explainCallee } from "./callee.ts";
 import { telemetryDecisions } from "./telemetry.ts";
 import { explainCaller, type CallerAnswer, type Where } from "./caller.ts";
+import type { AskedConnection } from "./not-given.ts";
 import {
   decision,
   valueAt,
@@ -34,6 +36,10 @@ export interface CallQuestion {
   readonly workload: string | undefined;
   /** Claims of a token that the request is taken to have; absent: what it has is looked at. */
   readonly claims?: ClaimSet | undefined;
+  /** IP address that the callee's sidecar sees. Absent: that of the caller's Workload, where it has one. */
+  readonly fromAddress?: string | undefined;
+  /** The host that TLS of the connection names to the callee's sidecar; "": it names none. Absent: nobody has said it. */
+  readonly serverName?: string | undefined;
   /** Wall milliseconds. */
   readonly wall: WallMs;
   /** What is in force beside the Workload "NAMESPACE/NAME"; undefined where that is not known. */
@@ -97,10 +103,11 @@ function leadsTo(
 }
 
 /** What a caller would call another result. */
-function fateOf({ answeredBy, reason, by, allowed, shadow }: Outcome): string {
+function fateOf(outcome: Outcome): string {
+  const { answeredBy, reason, by, allowed, shadow, dependsOn } = outcome;
   return JSON.stringify([
     ...[answeredBy, allowed, reason, allowed ? "" : by],
-    shadow,
+    ...[shadow, dependsOn],
   ]);
 }
 
@@ -152,11 +159,24 @@ function endpointsOf(
   return named.length > 0 ? named : ready;
 }
 
-/** The address of the caller's Workload; undefined where there is none. */
-function addressOf({ snapshot, find }: Side): string | undefined {
+/** Both ends, as far as the question or a Workload says them: a Workload may have a name in place of an address. */
+function connectionTo(
+  { caller: { snapshot, find }, fromAddress, serverName }: CallQuestion,
+  endpoint: Endpoint,
+): AskedConnection {
   const { namespace, name } = snapshot.self;
-  const address = valueAt(find(`Workload/${namespace}/${name}`), "address");
-  return typeof address === "string" ? address : undefined;
+  const workload = `${namespace}/${name}`;
+  const own = valueAt(find(`Workload/${workload}`), "address");
+  const taken =
+    fromAddress === undefined && typeof own === "string"
+      ? canonicalAddress(own)
+      : undefined;
+  return {
+    remoteAddress: fromAddress ?? taken,
+    addressOf: taken === undefined ? undefined : workload,
+    localAddress: canonicalAddress(endpoint.address),
+    serverName,
+  };
 }
 
 function withCallee(
@@ -189,16 +209,17 @@ function withCallee(
       ? { kind: "plaintext", port: endpoint.port }
       : { kind: "link", destination: via.destination },
     peer: caller.plaintext ? undefined : caller.snapshot.self.identity,
-    connection: {
-      remoteAddress: addressOf(caller),
-      localAddress: endpoint.address,
-    },
+    connection: connectionTo(question, endpoint),
     sent,
     tunnel,
     claims,
   });
-  const { refusal, allowedBy, shadow, target, fields } = answer;
-  const judged = shadow.length === 0 ? outcome : { ...outcome, shadow };
+  const { refusal, allowedBy, shadow, dependsOn, target, fields } = answer;
+  const judged = {
+    ...outcome,
+    ...(shadow.length === 0 ? {} : { shadow }),
+    ...(dependsOn.length === 0 ? {} : { dependsOn }),
+  };
   return {
     decisions: [
       ...decisions,

@@ -1,31 +1,29 @@
 /** The callee's side of a request, decision by decision, by the functions that `proxy/inbound.ts` asks and in its order. */
 import type { SpiffeUri } from "../../core/units.ts";
 import type {
-  AuthorizationTrace,
-  ConsideredRule,
-} from "../authorization/authorization.ts";
-import { explainProviders } from "./provider.ts";
-import type {
-  AuthorizedConnection,
+  AuthorizationFacts,
   AuthorizedRequest,
 } from "../authorization/call.ts";
 import type { ShadowFinding } from "../authorization/shadow.ts";
+import type { NotGiven } from "../authorization/tests.ts";
 import type { ClaimSet, VerifiedClaims } from "../../identity/jwt/claims.ts";
 import { readRequest, type ReadRequest } from "../path.ts";
 import type { InboundPort, Snapshot } from "../snapshot.ts";
+import { explainAuthorization } from "./authorization-step.ts";
 import {
   decision,
   sourceOf,
   valueAt,
   type Decision,
+  type Dependence,
   type Lookup,
-  type NotMatched,
   type Refusal,
   type SentRequest,
-  type Source,
 } from "./decision.ts";
 import { limitsDecision } from "./limits.ts";
-import { explainTokens } from "./tokens.ts";
+import { connectionOf, notGivenOf, type AskedConnection } from "./not-given.ts";
+import { explainProviders } from "./provider.ts";
+import { explainTokens, type ExplainedToken } from "./tokens.ts";
 
 export interface CalleeQuestion {
   readonly snapshot: Snapshot;
@@ -36,7 +34,7 @@ export interface CalleeQuestion {
     | { readonly kind: "plaintext"; readonly port: number };
   /** SPIFFE id of the caller; undefined in plaintext. */
   readonly peer: SpiffeUri | undefined;
-  readonly connection: AuthorizedConnection;
+  readonly connection: AskedConnection;
   readonly sent: SentRequest;
   readonly tunnel: boolean;
   /** Claims of a token that the request is taken to have; absent: what it has is looked at. */
@@ -50,17 +48,20 @@ export interface CalleeAnswer {
   readonly allowedBy: string | undefined;
   /** What policies would do that change no verdict. */
   readonly shadow: readonly ShadowFinding[];
+  /** Rules that may match, too: the question does not say what they read. */
+  readonly dependsOn: readonly Dependence[];
   /** What the application gets, as this side normalised it. */
   readonly target: string;
   readonly fields: SentRequest["fields"];
 }
 
-export function explainCallee(question: CalleeQuestion): CalleeAnswer {
-  const { port, decision: arrived } = portDecision(question);
+export function explainCallee(asked: CalleeQuestion): CalleeAnswer {
+  const { port, decision: arrived } = portDecision(asked);
   if (port === undefined) return ends([arrived]);
-  const decisions = [arrived, mtlsDecision(question, port)];
+  const decisions = [arrived, mtlsDecision(asked, port)];
   if (decisions.some(({ refusal }) => refusal !== undefined))
     return ends(decisions);
+  const question = asArrived(asked, port);
   if (question.tunnel && !port.takesBytes)
     return ends([
       ...decisions,
@@ -79,37 +80,94 @@ export function explainCallee(question: CalleeQuestion): CalleeAnswer {
         refusal: { code: "BAD_REQUEST" },
       }),
     ]);
-  const tokens =
-    port.tokens === undefined || question.tunnel
-      ? undefined
-      : explainTokens(port.tokens, question.sent, question.claims);
-  if (tokens !== undefined) decisions.push(tokens.decision);
+  const { tokens, unread } = tokenStep(question, port);
+  decisions.push(...(tokens === undefined ? unread : [tokens.decision]));
   if (tokens?.decision.refusal !== undefined) return ends(decisions);
   const claimed = tokens?.sent ?? question.sent;
   const read = readAgain(question, question.sent, first, claimed);
-  const { decision: asked, sent = claimed } =
-    explainProviders(question, port, claimed, read?.facts, tokens?.token) ?? {};
-  if (asked !== undefined) decisions.push(asked);
-  if (asked?.refusal !== undefined) return ends(decisions);
-  const last = readAgain(question, claimed, read, sent);
-  const { allowedBy, shadow, ...authorized } = authorization(
-    question,
+  const known = (request: AuthorizedRequest | undefined): Known =>
+    knownOf(question, port, request, tokens?.token?.claims);
+  const providers = explainProviders(
+    { ...question, ...known(read?.facts), token: tokens?.token },
     port,
-    last?.facts,
-    tokens?.token?.claims,
+    claimed,
+  );
+  const { sent = claimed, dependsOn: asking = [] } = providers ?? {};
+  if (providers !== undefined) decisions.push(providers.decision);
+  if (providers?.decision.refusal !== undefined) return ends(decisions);
+  const last = readAgain(question, claimed, read, sent);
+  const { facts, notGiven } = known(last?.facts);
+  const { allowedBy, shadow, ...authorized } = explainAuthorization(
+    question.find,
+    port,
+    facts,
+    notGiven,
+    question.connection,
   );
   decisions.push(authorized.decision);
+  const dependsOn = [...asking, ...authorized.dependsOn];
   if (authorized.decision.refusal !== undefined)
-    return { ...ends(decisions), shadow };
+    return { ...ends(decisions), shadow, dependsOn };
   const limited = limitsDecision(port, last?.facts);
   return {
     decisions: limited === undefined ? decisions : [...decisions, limited],
     refusal: undefined,
     allowedBy,
     shadow,
+    dependsOn,
     target: last?.target ?? sent.target,
     fields: sent.fields,
   };
+}
+
+/** In plaintext nothing is read as HTTP on a port for bytes, whatever the caller speaks. */
+function asArrived(
+  question: CalleeQuestion,
+  { takesBytes }: InboundPort,
+): CalleeQuestion {
+  const tunnel =
+    question.tunnel || (question.arrival.kind === "plaintext" && takesBytes);
+  return tunnel === question.tunnel ? question : { ...question, tunnel };
+}
+
+/** `unread`: what is said of claims that nothing reads. */
+function tokenStep(
+  { sent, claims, tunnel }: CalleeQuestion,
+  { tokens }: InboundPort,
+): {
+  readonly tokens: ExplainedToken | undefined;
+  readonly unread: readonly Decision[];
+} {
+  if (tokens !== undefined && !tunnel)
+    return { tokens: explainTokens(tokens, sent, claims), unread: [] };
+  const why = tunnel
+    ? "bytes have no token: the claims that were given are not read"
+    : "no RequestAuthentication acts here: the claims that were given are not read";
+  return {
+    tokens: undefined,
+    unread: claims === undefined ? [] : [decision("callee", "token", why)],
+  };
+}
+
+/** What policy knows of the call, and what a real one would have besides. */
+interface Known {
+  readonly facts: AuthorizationFacts;
+  readonly notGiven: NotGiven;
+}
+
+function knownOf(
+  { peer, connection, arrival, snapshot }: CalleeQuestion,
+  port: InboundPort,
+  request: AuthorizedRequest | undefined,
+  claims: VerifiedClaims | undefined,
+): Known {
+  const plaintext = arrival.kind === "plaintext";
+  const facts = {
+    ...{ peer, port: port.targetPort, request, claims },
+    connection: connectionOf(connection, plaintext, port),
+  };
+  const { trustedHops } = snapshot.mesh;
+  return { facts, notGiven: notGivenOf(facts, connection, port, trustedHops) };
 }
 
 /** Undefined for a tunnel, which has nothing to read. */
@@ -173,6 +231,7 @@ function ends(decisions: readonly Decision[]): CalleeAnswer {
     refusal: decisions.at(-1)?.refusal,
     allowedBy: undefined,
     shadow: [],
+    dependsOn: [],
     target: "",
     fields: [],
   };
@@ -214,133 +273,5 @@ function mtlsDecision(
           }
         : {}),
     },
-  );
-}
-
-function authorization(
-  question: CalleeQuestion,
-  port: InboundPort,
-  request: AuthorizedRequest | undefined,
-  claims: VerifiedClaims | undefined,
-): Authorized {
-  const { peer, connection } = question;
-  const facts = { peer, port: port.targetPort, connection, request, claims };
-  const trace = port.explain(facts);
-  const shadow = port.shadow?.judge(facts, trace.verdict) ?? [];
-  const { decision, allowedBy } = authorized(question, trace);
-  const details = [...decision.details, ...shadow.map(shadowText)];
-  return { decision: { ...decision, details }, allowedBy, shadow };
-}
-
-interface Authorized {
-  readonly decision: Decision;
-  readonly allowedBy: string | undefined;
-  readonly shadow: readonly ShadowFinding[];
-}
-
-function authorized(
-  { find, peer }: CalleeQuestion,
-  { verdict, considered, passedOver }: AuthorizationTrace,
-): Omit<Authorized, "shadow"> {
-  const matched = considered.find(({ why }) => why === undefined);
-  const notMatched = rulesNotMatched(considered, passedOver);
-  const made = (
-    outcome: string,
-    source: Source | undefined,
-    refusal?: Refusal,
-  ): Decision =>
-    decision("callee", "authorization", outcome, {
-      source,
-      notMatched,
-      ...(refusal === undefined ? {} : { refusal }),
-    });
-  const caller = peer ?? "a caller without identity";
-  if (verdict.kind === "allow")
-    return matched === undefined
-      ? {
-          decision: made(
-            "allowed: no policy forbids it, and the Mesh allows what none speaks of",
-            meshAction(find),
-          ),
-          allowedBy: undefined,
-        }
-      : {
-          decision: made(
-            `allowed: ${ruleText(matched)} takes it`,
-            authorizationSource(matched),
-          ),
-          allowedBy: matched.policy,
-        };
-  const { code, policy } = verdict;
-  const refusal = { code, policy };
-  if (matched !== undefined)
-    return {
-      decision: made(
-        `${ruleText(matched)} takes it`,
-        authorizationSource(matched),
-        refusal,
-      ),
-      allowedBy: undefined,
-    };
-  const listed = considered.some(({ action }) => action === "ALLOW");
-  return {
-    decision: made(
-      listed
-        ? `ALLOW policies act on the workload, and none of their rules takes ${caller}`
-        : `no policy allows it, and the Mesh denies what none speaks of`,
-      listed ? sourceOf("AuthorizationPolicy", policy) : meshAction(find),
-      refusal,
-    ),
-    allowedBy: undefined,
-  };
-}
-
-/** What a policy would do that changes no verdict. */
-export function shadowText({ policy, effect, rule }: ShadowFinding): string {
-  const by = rule === undefined ? policy : `rule ${rule} of ${policy}`;
-  switch (effect) {
-    case "refused":
-      return rule === undefined
-        ? `dry run: no rule of ${policy} takes it, which would refuse it`
-        : `dry run: ${by} would refuse it`;
-    case "admitted":
-      return `dry run: ${by} would allow it`;
-    case "matched":
-      return `audit: ${by} matches it`;
-  }
-}
-
-function rulesNotMatched(
-  considered: readonly ConsideredRule[],
-  passedOver: AuthorizationTrace["passedOver"],
-): readonly NotMatched[] {
-  return [
-    ...considered.flatMap((each) =>
-      each.why === undefined
-        ? []
-        : [{ source: authorizationSource(each), why: each.why }],
-    ),
-    ...passedOver.map(({ policy, why }) => ({
-      source: sourceOf("AuthorizationPolicy", policy),
-      why,
-    })),
-  ];
-}
-
-function meshAction(find: Lookup): Source | undefined {
-  return find("Mesh/default") === undefined
-    ? undefined
-    : sourceOf("Mesh", "default", "spec.authorization.defaultAction");
-}
-
-function ruleText({ policy, action, rule }: ConsideredRule): string {
-  return `rule ${rule ?? 0} of ${action} ${policy}`;
-}
-
-function authorizationSource({ policy, rule }: ConsideredRule): Source {
-  return sourceOf(
-    "AuthorizationPolicy",
-    policy,
-    rule === undefined ? "spec" : `spec.rules[${rule}]`,
   );
 }

@@ -47,6 +47,20 @@ export interface Decision {
 export interface NotMatched {
   readonly source: Source;
   readonly why: string;
+  /** Attributes that were not given: by them it may match after all. */
+  readonly dependsOn?: readonly string[];
+}
+
+/** A rule of which it is not known whether it matches: it reads what the question does not say. */
+export interface Dependence {
+  /** "NAMESPACE/NAME" */
+  readonly policy: string;
+  readonly rule: number;
+  readonly action: "ALLOW" | "DENY" | "CUSTOM" | "TRIAL" | "AUDIT";
+  /** Names of attributes. */
+  readonly on: readonly string[];
+  /** What would be another if it matched: the verdict, the policy that is named, a provider that is asked, or what would be without trial. */
+  readonly changes: "allowed" | "by" | "provider" | "shadow";
 }
 
 export interface Refusal {
@@ -86,6 +100,8 @@ export interface Outcome {
   readonly answerFields?: SentRequest["fields"];
   /** What policies would do that change no verdict; absent where that is nothing. */
   readonly shadow?: readonly ShadowFinding[];
+  /** Rules that may match, too: what was asked does not say. Absent where all is known. */
+  readonly dependsOn?: readonly Dependence[];
   /** "NAMESPACE/NAME" of the Workload whose sidecar judged. */
   readonly workload?: string;
 }
@@ -114,6 +130,15 @@ export function decision(
     notMatched: [],
     ...rest,
   };
+}
+
+/** A rule that does not match, or of which that is not known. */
+export function notMatched(
+  source: Source,
+  why: string,
+  dependsOn: readonly string[] | undefined,
+): NotMatched {
+  return dependsOn === undefined ? { source, why } : { source, why, dependsOn };
 }
 
 /** `name` is "NAMESPACE/NAME", or the name alone for a kind of the whole mesh. */

@@ -1,55 +1,58 @@
 /** Which providers of authorization would be asked about a request, and which headers only they may write: explain does not ask them. */
-import type { SpiffeUri } from "../../core/units.ts";
-import type {
-  AuthorizedConnection,
-  AuthorizedRequest,
-} from "../authorization/call.ts";
+import type { AuthorizationFacts } from "../authorization/call.ts";
 import {
   unaskable,
-  type CustomAuthorizer,
   type CustomMatch,
+  type CustomRule,
 } from "../authorization/custom.ts";
 import { listed, reserved } from "../authorization/provider-headers.ts";
+import type { NotGiven } from "../authorization/tests.ts";
 import { applyEdits } from "../routing/header-edits.ts";
 import type { InboundPort, Snapshot } from "../snapshot.ts";
 import type { VerifiedToken } from "../tokens/token-edits.ts";
 import {
   decision,
+  notMatched,
   sourceOf,
   type Decision,
+  type Dependence,
   type SentRequest,
   type Source,
 } from "./decision.ts";
 
 interface ProviderQuestion {
   readonly snapshot: Snapshot;
-  readonly peer: SpiffeUri | undefined;
-  readonly connection: AuthorizedConnection;
+  /** The request of a call that is bytes is undefined. */
+  readonly facts: AuthorizationFacts;
+  readonly notGiven: NotGiven;
+  readonly token: VerifiedToken | undefined;
 }
 
 export interface ExplainedProviders {
   readonly decision: Decision;
   /** Without what only providers may say. What they would say is not known here. */
   readonly sent: SentRequest;
+  readonly dependsOn: readonly Dependence[];
 }
 
-/** Undefined where no policy asks a provider. `request` undefined: a call that is bytes. */
+/** Undefined where no policy asks a provider. */
 export function explainProviders(
   question: ProviderQuestion,
   port: InboundPort,
   sent: SentRequest,
-  request: AuthorizedRequest | undefined,
-  token: VerifiedToken | undefined,
 ): ExplainedProviders | undefined {
   if (port.custom === undefined) return undefined;
+  const { facts, notGiven, snapshot, token } = question;
   const removed =
-    request === undefined
+    facts.request === undefined
       ? []
-      : removals(question.snapshot, port.custom.providers, sent, token);
+      : removals(snapshot, port.custom.providers, sent, token);
   const remove = new Set(removed.flatMap(({ names }) => [...names]));
+  const rules = port.custom.explain(facts, notGiven);
   return {
+    dependsOn: openRules(question, rules),
     decision: {
-      ...providerDecision(question, port, port.custom, request, token),
+      ...providerDecision(question, rules),
       details: removed.map(
         ({ provider, names }) =>
           `removed from what the caller sent, for only provider ${provider} may write it: ${[...names].join(", ")}`,
@@ -92,24 +95,49 @@ function removals(
     .filter(({ names }) => names.size > 0);
 }
 
+/** Rules of which it is not known whether they ask, of providers that are not asked in any case. */
+function openRules(
+  { snapshot, facts }: ProviderQuestion,
+  rules: readonly CustomRule[],
+): readonly Dependence[] {
+  const asked = new Set(asking(rules).map(({ provider }) => provider));
+  return rules.flatMap(({ provider, policy, rule, dependsOn: on }) =>
+    on === undefined || asked.has(provider)
+      ? []
+      : [
+          {
+            ...{ policy, rule, on },
+            action: "CUSTOM" as const,
+            changes:
+              unaskable(snapshot, provider, facts.request === undefined) ===
+              undefined
+                ? ("provider" as const)
+                : ("allowed" as const),
+          },
+        ],
+  );
+}
+
+/** One rule a provider, as the sidecar asks. */
+function asking(rules: readonly CustomRule[]): readonly CustomMatch[] {
+  const first = new Map<string, CustomMatch>();
+  for (const each of rules)
+    if (each.why === undefined && !first.has(each.provider))
+      first.set(each.provider, each);
+  return [...first.values()];
+}
+
 /** They are not asked here. */
 function providerDecision(
-  { snapshot, peer, connection }: ProviderQuestion,
-  { targetPort }: InboundPort,
-  custom: CustomAuthorizer,
-  request: AuthorizedRequest | undefined,
-  token: VerifiedToken | undefined,
+  { snapshot, facts }: ProviderQuestion,
+  rules: readonly CustomRule[],
 ): Decision {
-  const facts = {
-    ...{ peer, port: targetPort, connection, request },
-    claims: token?.claims,
-  };
-  const asks = custom.matches(facts);
+  const asks = asking(rules);
   const sourceOfRule = ({ policy, rule }: CustomMatch): Source =>
     sourceOf("AuthorizationPolicy", policy, `spec.rules[${rule}]`);
   const [first] = asks;
   const refused = asks.flatMap(({ provider, policy }) => {
-    const why = unaskable(snapshot, provider, request === undefined);
+    const why = unaskable(snapshot, provider, facts.request === undefined);
     return why === undefined ? [] : [{ why, policy }];
   })[0];
   return decision(
@@ -122,13 +150,11 @@ function providerDecision(
         : `asked, and what follows holds if it allows the request: ${asks.map(({ provider, policy, rule }) => `provider ${provider} by rule ${rule} of CUSTOM ${policy}`).join(", then ")}`,
     {
       source: first && sourceOfRule(first),
-      notMatched: custom
-        .explain(facts)
-        .flatMap((each) =>
-          each.why === undefined
-            ? []
-            : [{ source: sourceOfRule(each), why: each.why }],
-        ),
+      notMatched: rules.flatMap((each) =>
+        each.why === undefined
+          ? []
+          : [notMatched(sourceOfRule(each), each.why, each.dependsOn)],
+      ),
       ...(refused === undefined
         ? {}
         : { refusal: { code: "PROVIDER_FAILED", policy: refused.policy } }),

@@ -151,6 +151,57 @@ spec:
           requestRedirect: { hostname: ${host} }
 `;
 
+const BY_ADDRESS = `
+---
+apiVersion: mesh.wherry.dev/v1alpha1
+kind: Mesh
+metadata: { name: default }
+spec: { authorization: { defaultAction: ALLOW }, mtls: { mode: PERMISSIVE } }
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: { name: by-address, namespace: shop }
+spec:
+  selector: { matchLabels: { app: orders } }
+  action: DENY
+  rules: [{ from: [{ source: { ipBlocks: [10.0.0.0/8] } }] }]
+`;
+
+void t.test("what a rule asks of a connection is given, or open", async (t) => {
+  const ask = async (...more: string[]): Promise<string> => {
+    const { out, err } = await runCli(
+      ["explain", "GET", "http://orders.shop/", "-f", "-", ...more],
+      { input: SHOP + BY_ADDRESS },
+    );
+    return out + err;
+  };
+  const open = await ask();
+  t.match(
+    open,
+    /\n +open AuthorizationPolicy\/shop\/by-address spec\.rules\[0\] \(<stdin>:\d+\): it depends on source\.ip, which was not given/,
+  );
+  t.match(
+    open,
+    /\nallowed: .*; it depends on source\.ip, which was not given\nnot given: source\.ip \(--from-ip\), which decides whether rule 0 of DENY shop\/by-address refuses it\n/,
+  );
+  const given = await ask("--from-ip", "192.0.2.1");
+  t.match(given, /\nallowed: [^;]*\n$/);
+  t.match(await ask("--from-ip", "::ffff:10.0.0.9"), /refused: 403 DENIED/);
+  t.match(
+    await ask("--from", "shop/web"),
+    /DENIED[^]*the caller's address is 10\.0\.0\.2, that of Workload shop\/web-1/,
+  );
+  t.match(await ask("--from", "shop/other"), /it depends on source\.ip/);
+  for (const [more, message] of [
+    [["--from-ip", "10.0.0.0/8"], /invalid caller's address "10\.0\.0\.0\/8"/],
+    [["--from-ip", ""], /invalid caller's address ""/],
+    [["--server-name", "a..b"], /invalid server name "a\.\.b"/],
+    [["--server-name", "a.example"], /a request in plaintext has no TLS/],
+    [["--trusted-proxy", "x"], /invalid --trusted-proxy x/],
+  ] as const)
+    t.match(await ask(...more), message);
+});
+
 void t.test("a policy that is out of force is warned of", async (t) => {
   const policy = (name: string): string => `
 ---

@@ -1,4 +1,5 @@
 /** The proxy's verdict, its explanation and what `wherry test` asks, beside a slow and literal reading of Istio's reference. */
+import { isDeepStrictEqual } from "node:util";
 import t from "tap";
 import { verifiedClaims } from "../../../src/identity/jwt/claims.ts";
 import { MESH_NAME } from "../../../src/resources/mesh/schema.ts";
@@ -118,15 +119,18 @@ function said(verdict: Verdict): string {
     : "not allowed";
 }
 
-/** What `explain` and `wherry test` find, and what is on trial; they normalise the path themselves, as the proxy does before it asks. */
+/**
+ * What `explain` and `wherry test` find, and what is on trial; they normalise the path themselves, as the proxy does before it asks.
+ * Undefined where they say that it depends on what they are not told.
+ */
 function explained(
   snapshot: Snapshot,
   resources: readonly Resource[],
   call: OracleCall,
-): readonly [string, ...string[]] {
+): readonly [string, ...string[]] | undefined {
   const facts = factsOf(call);
   const { http, token } = call;
-  const { refusal, decisions, shadow } = explainCallee({
+  const { refusal, decisions, shadow, dependsOn } = explainCallee({
     snapshot,
     find: lookupIn(resources),
     arrival: {
@@ -148,6 +152,7 @@ function explained(
     claims: token,
   });
   const tried = findings(shadow);
+  if (dependsOn.length > 0) return undefined;
   if (refusal === undefined) return ["allow", ...tried];
   if (refusal.code === "NOT_ALLOWED") return ["not allowed", ...tried];
   if (refusal.code === "PROVIDER_FAILED") return [refusal.code];
@@ -236,8 +241,23 @@ void t.test(`${PAIRS} pairs, WHERRY_ORACLE_SEED=${SEED}`, (t) => {
         asks: (port.custom?.matches(facts) ?? []).map(
           ({ provider, policy, rule }) => `${provider} by ${policy}[${rule}]`,
         ),
-        callee: [...explained(snapshot, resources, call)],
+        callee: [...(explained(snapshot, resources, call) ?? ["open"])],
       };
+      const isTold =
+        call.source !== undefined && call.destination !== undefined;
+      if (!isTold && found.callee[0] === "open") found.callee = all.callee;
+      const hidden = explained(snapshot, resources, {
+        ...call,
+        ...{ source: undefined, destination: undefined },
+      });
+      counts.set("known", (counts.get("known") ?? 0) + (hidden ? 1 : 0));
+      counts.set("open", (counts.get("open") ?? 0) + (hidden ? 0 : 1));
+      if (
+        hidden !== undefined &&
+        isTold &&
+        !isDeepStrictEqual(hidden, all.callee)
+      )
+        differs(`not told: ${JSON.stringify(hidden)}`, { all, policies, call });
       if (JSON.stringify(found) !== JSON.stringify(all))
         differs(`expected ${JSON.stringify(all)}, ${JSON.stringify(found)}`, {
           drawn,
@@ -248,7 +268,7 @@ void t.test(`${PAIRS} pairs, WHERRY_ORACLE_SEED=${SEED}`, (t) => {
   }
   t.equal(wrong, 0, "all agree");
   for (const [share, kinds] of [
-    [20, ["allow", "deny", "not", "token"]],
+    [20, ["allow", "deny", "not", "token", "known", "open"]],
     [5000, ["refused", "admitted", "matched", ...PROVIDERS]],
   ] as const)
     for (const kind of kinds)

@@ -19,7 +19,12 @@ void t.test(
     const paths = ["/a", `/${"y".repeat(255)}`, long(1), long(2)];
     for (const path of paths)
       observer.judged(
-        { shadow: { judge: () => [{ policy: "shop/p", effect: "matched" }] } },
+        {
+          shadow: {
+            judge: () => [{ policy: "shop/p", effect: "matched" }],
+            open: () => [],
+          },
+        },
         {
           ...{ peer: undefined, port: 80 },
           connection: { remoteAddress: "10.0.0.2", localAddress: undefined },
