@@ -281,6 +281,7 @@ async function openPush(
       shown,
       store,
       issuer: authority,
+      meters: meters.signing,
       trustDomain,
       clock,
       logger,

@@ -30,6 +30,12 @@ export interface PushMeters {
   readonly renewals: Family<CounterCell>;
 }
 
+/** What the issuing of certificates counts, by the authority here or by an issuer outside. */
+export interface SigningMeters {
+  readonly duration: Family<HistogramCell>;
+  readonly signatures: Family<GaugeCell>;
+}
+
 /** What is looked at when somebody asks. */
 export interface StateMeters {
   readonly loopDelay: Family<GaugeCell>;
@@ -50,6 +56,7 @@ export interface ControlPlaneMeters {
   readonly registry: MetricsRegistry;
   readonly api: ApiMeters;
   readonly push: PushMeters;
+  readonly signing: SigningMeters;
   readonly storeWrites: Family<HistogramCell>;
   readonly state: StateMeters;
   /** They have the same names as a sidecar's. */
@@ -65,6 +72,7 @@ export function makeControlPlaneMeters(
     // In the order in which they are shown.
     api: apiMeters(registry),
     push: pushMeters(registry),
+    signing: signingMeters(registry),
     storeWrites: registry.histogram(
       "wherry_control_plane_store_write_seconds",
       "How long a write of the store took, by what became of it: written, conflict, failed.",
@@ -121,6 +129,22 @@ function pushMeters(registry: MetricsRegistry): PushMeters {
       "wherry_control_plane_renewals_total",
       "Certificates that were asked for with the one in use, by what became of it: issued, invalid, failed.",
       ["result"],
+    ),
+  };
+}
+
+function signingMeters(registry: MetricsRegistry): SigningMeters {
+  return {
+    duration: registry.histogram(
+      "wherry_control_plane_signing_seconds",
+      "How long the signature of a workload's certificate took with its wait, by issuer (authority, http, vault) and by what became of it: signed, failed, late, full.",
+      ["issuer", "result"],
+      DURATION_BOUNDS,
+    ),
+    signatures: registry.gauge(
+      "wherry_control_plane_signatures",
+      "Signatures that are asked for now: in progress, or waiting for their turn.",
+      ["state"],
     ),
   };
 }

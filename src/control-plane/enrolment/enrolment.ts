@@ -26,6 +26,8 @@ import type { EnrolmentTokenSpec } from "./enrolment-token.ts";
 import { proofOfPeer, type Peer } from "../push/peer.ts";
 import { BACKDATED } from "../authority/authority.ts";
 import { proofOf, type Proof } from "../../identity/revoked.ts";
+import { nameOf, type SignedBy } from "../issuer/signed-by.ts";
+import type { SigningMeters } from "../meters.ts";
 import { formatName } from "../../resources/envelope.ts";
 import type { Instance } from "../registry/names.ts";
 import type { Store } from "../store/store.ts";
@@ -37,6 +39,8 @@ import { verifyToken } from "./token-use.ts";
 
 /** What is needed of the certificate authority. */
 export interface Issuer {
+  /** Absent: it is the control plane's own. */
+  readonly signedBy?: SignedBy | undefined;
   /** PEM roots. */
   readonly trustBundle: string;
   /** The same, signed; absent: sidecars go by where they got it. */
@@ -71,6 +75,7 @@ export interface EnrolmentOptions {
   readonly faultOf?: (proof: Proof) => string | undefined;
   /** SIGNING where absent. */
   readonly signing?: SigningLimits;
+  readonly meters: SigningMeters;
   readonly trustDomain: string;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -97,9 +102,10 @@ export class Enrolment {
   readonly #signing: SigningQueue;
 
   constructor(options: EnrolmentOptions) {
-    const { clock, signing = SIGNING } = options;
+    const { clock, signing = SIGNING, meters, issuer } = options;
     this.#options = options;
-    this.#signing = new SigningQueue(clock, signing);
+    const { kind = "authority" } = issuer.signedBy ?? {};
+    this.#signing = new SigningQueue(clock, signing, meters, kind);
     this.#failures = failureLimit(options.clock);
     this.#spending = new TokenSpending(options.store, options.clock);
   }
@@ -228,10 +234,14 @@ export class Enrolment {
   ): Promise<void> {
     const by = `EnrolmentToken/${parseToken(token)?.id ?? ""}`;
     const { namespace = "" } = parseSpiffeId(spiffeId) ?? {};
+    const { store, issuer } = this.#options;
+    const { signedBy } = issuer;
+    const signer =
+      signedBy === undefined ? "" : `, signed by ${nameOf(signedBy)}`;
     try {
-      await recordAct(this.#options.store, authorOf(by, remote), {
+      await recordAct(store, authorOf(by, remote), {
         ...{ verb: "enrol", kind: "Workload", namespace, name },
-        note: spiffeId,
+        note: `${spiffeId}${signer}`,
       });
     } catch (thrown) {
       throw new EnrolmentError("failed", messageOf(thrown));

@@ -1,5 +1,6 @@
 /** The signatures that are asked for: a few at a time, the others in their order, and each within a time limit. A fleet that renews at once does not pile up here. */
 import type { Clock } from "../../core/clock.ts";
+import type { SigningMeters } from "../meters.ts";
 
 export interface SigningLimits {
   /** Signatures at a time. */
@@ -16,21 +17,64 @@ export const SIGNING: SigningLimits = {
   timeout: 10_000,
 };
 
+/** What became of one: `full`, it was refused at once; `late`, it was not waited for any longer. */
+type Result = "signed" | "failed" | "late" | "full";
+
 export class SigningQueue {
   readonly #clock: Clock;
   readonly #limits: SigningLimits;
+  readonly #meters: SigningMeters;
+  readonly #issuer: string;
   readonly #waiting = new Set<() => void>();
   #running = 0;
 
-  constructor(clock: Clock, limits: SigningLimits) {
+  /** `issuer`: the kind of it, for the metrics. */
+  constructor(
+    clock: Clock,
+    limits: SigningLimits,
+    meters: SigningMeters,
+    issuer: string,
+  ) {
     this.#clock = clock;
     this.#limits = limits;
+    this.#meters = meters;
+    this.#issuer = issuer;
   }
 
   /** Resolves and rejects as `sign` does, or rejects with the reason why that was not waited for. The signal ends its work then. */
   async run<T>(sign: (signal: AbortSignal) => T | Promise<T>): Promise<T> {
-    const { timeout, waiting } = this.#limits;
+    const from = this.#clock.now();
+    let result: Result = "signed";
     const over = new AbortController();
+    try {
+      if (this.#isFull) {
+        result = "full";
+        throw new Error(
+          `${this.#limits.waiting} signatures are waited for already: try again`,
+        );
+      }
+      return await this.#run(sign, over);
+    } catch (thrown) {
+      if (result !== "full") result = over.signal.aborted ? "late" : "failed";
+      throw thrown;
+    } finally {
+      this.#show();
+      this.#meters.duration
+        .with(this.#issuer, result)
+        .record((this.#clock.now() - from) / 1000);
+    }
+  }
+
+  get #isFull(): boolean {
+    const { atOnce, waiting } = this.#limits;
+    return this.#running >= atOnce && this.#waiting.size >= waiting;
+  }
+
+  async #run<T>(
+    sign: (signal: AbortSignal) => T | Promise<T>,
+    over: AbortController,
+  ): Promise<T> {
+    const { timeout, atOnce } = this.#limits;
     const { signal } = over;
     const cancel = this.#clock.after(timeout, () =>
       over.abort(
@@ -40,13 +84,9 @@ export class SigningQueue {
       ),
     );
     try {
-      if (this.#running >= this.#limits.atOnce) {
-        if (this.#waiting.size >= waiting)
-          throw new Error(
-            `${waiting} signatures are waited for already: try again`,
-          );
-        await this.#turn(signal);
-      } else this.#running += 1;
+      if (this.#running >= atOnce) await this.#turn(signal);
+      else this.#running += 1;
+      this.#show();
       try {
         return await Promise.race([sign(signal), aborted(signal)]);
       } finally {
@@ -70,7 +110,13 @@ export class SigningQueue {
       };
       signal.addEventListener("abort", leave, { once: true });
       this.#waiting.add(enter);
+      this.#show();
     });
+  }
+
+  #show(): void {
+    this.#meters.signatures.with("in_progress").set(this.#running);
+    this.#meters.signatures.with("waiting").set(this.#waiting.size);
   }
 
   #pass(): void {

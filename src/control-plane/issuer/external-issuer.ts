@@ -11,11 +11,14 @@ import {
 } from "../authority/authority.ts";
 import type { RemoteSigner } from "./http-issuer.ts";
 import { judgeIssued, type Asked } from "./issued-chain.ts";
+import type { SignedBy } from "./signed-by.ts";
 
 export interface ExternalIssuerOptions {
   readonly roots: Watch<readonly X509Certificate[]>;
   /** Absent: its roots are trusted, and the control plane's own authority issues. */
   readonly signer?: RemoteSigner;
+  /** What it is called. */
+  readonly signedBy?: SignedBy;
   readonly clock: Pick<Clock, "wall">;
 }
 
@@ -28,6 +31,10 @@ export class ExternalIssuer {
 
   get roots(): Watch<readonly X509Certificate[]> {
     return this.#options.roots;
+  }
+
+  get signedBy(): SignedBy | undefined {
+    return this.#options.signedBy;
   }
 
   get signs(): boolean {

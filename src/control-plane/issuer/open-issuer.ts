@@ -6,6 +6,7 @@ import { ExternalIssuer } from "./external-issuer.ts";
 import { httpSigner, type RemoteSigner } from "./http-issuer.ts";
 import { IssuerClient, type IssuerServer } from "./issuer-client.ts";
 import { openIssuerRoots } from "./issuer-roots.ts";
+import { signedBy } from "./signed-by.ts";
 import { vaultSigner, type VaultAccess } from "./vault-signer.ts";
 
 export interface IssuerSettings {
@@ -45,7 +46,9 @@ export async function openIssuer(
   return {
     issuer: new ExternalIssuer({
       ...{ roots, clock },
-      ...(signer === undefined ? {} : { signer }),
+      ...(signer === undefined || server === undefined
+        ? {}
+        : { signer, signedBy: signedBy(server.access.kind, server.url) }),
     }),
     follow(changed) {
       const tell = (): void => {

@@ -1,5 +1,4 @@
 /** The roots of the mesh: which are trusted, which one issues, and the signed bundle that says so to the sidecars. Each step of a rotation is kept in the store before it acts. */
-import type { X509Certificate } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
 import type { Clock } from "../../core/clock.ts";
 import { UserError } from "../../core/errors.ts";
@@ -7,7 +6,7 @@ import type { Logger } from "../../core/log.ts";
 import type { SpiffeUri, WallMs } from "../../core/units.ts";
 import { watchSource, type Watch, type WatchSource } from "../../core/watch.ts";
 import type { Credentials } from "../../identity/credentials.ts";
-import { fingerprintOf, readCertificates } from "../../identity/pem.ts";
+import { readCertificates } from "../../identity/pem.ts";
 import type { SignedBundle, TrustBundle } from "../../identity/trust-bundle.ts";
 import type {
   Authority,
@@ -22,17 +21,19 @@ import {
   type Succession,
 } from "../authority/succession.ts";
 import type { ExternalIssuer } from "../issuer/external-issuer.ts";
+import type { SignedBy } from "../issuer/signed-by.ts";
 import { KeyedQueue } from "../keyed-queue.ts";
 import { trustField } from "../push/push-messages.ts";
 import type { TrustOffer } from "../push/trust-push.ts";
 import type { EnrolmentToken } from "../../push/token.ts";
 import type { Store } from "../store/store.ts";
 import { checkIssuer, externalRoots, ROTATED_ELSEWHERE } from "./external.ts";
+import { fingerprintsOf, recordExternal, rootsOf } from "./roots.ts";
 import type { Phase, Rotation } from "./rotation.ts";
 import { readNote, TRUST_NOTE, type TrustNote } from "./trust-note.ts";
 
 export interface TrustOptions extends AuthorityOptions {
-  readonly store: Pick<Store, "note" | "setNote">;
+  readonly store: Pick<Store, "note" | "setNote" | "record">;
   readonly clock: Clock;
   readonly logger: Logger;
   /** Absent: the authority of the directory issues, and its roots are all there are. */
@@ -171,6 +172,11 @@ export class Trust {
 
   get last(): TrustNote["last"] {
     return this.#note.last;
+  }
+
+  /** Undefined: by the authority of the directory. */
+  get signedBy(): SignedBy | undefined {
+    return this.#options.issuer?.signedBy;
   }
 
   /** Rejects where the request is unsound, nothing can be signed any more, or the external issuer gives no such certificate. */
@@ -321,6 +327,12 @@ export class Trust {
     const moves = elsewhere !== undefined && issuer !== rest.issuer;
     const { renewWithin = moves ? SPREAD.most : rest.renewWithin } = how;
     const said = { roots: fingerprintsOf(roots), issuer, renewWithin };
+    await recordExternal(
+      this.#options.store,
+      this.#note.external ?? [],
+      external,
+      this.signedBy,
+    );
     await this.#keep({
       ...rest,
       ...said,
@@ -379,22 +391,4 @@ export class Trust {
     if (!isSame)
       this.#offer.set({ serial, field: trustField(serial, this.#signed) });
   }
-}
-
-/** PEM, each root once, the first authority's first, and those of an external issuer last. */
-function rootsOf(
-  authorities: readonly Authority[],
-  external: readonly X509Certificate[],
-): string {
-  const roots = authorities.flatMap(({ trustBundle }) =>
-    readCertificates(trustBundle, "root.crt"),
-  );
-  const byFingerprint = new Map(
-    [...roots, ...external].map((root) => [fingerprintOf(root), root]),
-  );
-  return [...byFingerprint.values()].map((root) => root.toString()).join("");
-}
-
-function fingerprintsOf(roots: string): readonly string[] {
-  return readCertificates(roots, "root.crt").map(fingerprintOf).sort();
 }

@@ -7,7 +7,6 @@ import {
   Enrolment,
   type Issuer,
 } from "../../../src/control-plane/enrolment/enrolment.ts";
-import { makeControlPlaneMeters } from "../../../src/control-plane/meters.ts";
 import { startPushServer } from "../../../src/control-plane/push/server.ts";
 import { silentLogger } from "../../../src/core/log.ts";
 import { watchSource } from "../../../src/core/watch.ts";
@@ -19,7 +18,6 @@ import {
   HOUR,
   settled,
 } from "../../support/control-plane/enrolled.ts";
-import { makeMetrics } from "../../../src/telemetry/metrics.ts";
 import { fakeAuthority } from "../../support/certificates/certificate-authority.ts";
 import { fakeClock } from "../../support/clocks/fake-clock.ts";
 import {
@@ -257,12 +255,13 @@ void t.test(
           nameFault: () => Promise.resolve(undefined),
           untimelyFault: () => Promise.resolve(undefined),
           shown: behind.shown,
+          meters: behind.meters.signing,
           trustDomain: "cluster.local",
           clock,
           logger: silentLogger,
         }),
         credentials: watchSource(stolen),
-        meters: makeControlPlaneMeters(makeMetrics({ maxSeries: 100 })).push,
+        meters: behind.meters.push,
         trustDomains: ["cluster.local"],
         host: "127.0.0.1",
         port: 0,

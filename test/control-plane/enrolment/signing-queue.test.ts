@@ -1,6 +1,8 @@
 /** Many signatures at once are bounded in number and in time. */
 import t from "tap";
 import { SigningQueue } from "../../../src/control-plane/enrolment/signing-queue.ts";
+import { makeControlPlaneMeters } from "../../../src/control-plane/meters.ts";
+import { makeMetrics } from "../../../src/telemetry/metrics.ts";
 import { fakeClock } from "../../support/clocks/fake-clock.ts";
 import { nextTurn } from "../../../src/core/slices.ts";
 
@@ -15,13 +17,28 @@ function rig(limits: { atOnce: number; waiting: number }): {
   readonly clock: ReturnType<typeof fakeClock>;
   readonly signings: Signing[];
   readonly ask: () => Promise<string>;
+  /** Issuer, result, number and seconds of each series. */
+  readonly results: () => readonly (readonly (string | number)[])[];
+  /** In progress, waiting. */
+  readonly open: () => readonly number[];
 } {
   const clock = fakeClock();
-  const queue = new SigningQueue(clock, { ...limits, timeout: 10_000 });
+  const { signing } = makeControlPlaneMeters(makeMetrics({ maxSeries: 100 }));
+  const bounds = { ...limits, timeout: 10_000 };
+  const queue = new SigningQueue(clock, bounds, signing, "vault");
   const signings: Signing[] = [];
   return {
     clock,
     signings,
+    results: () =>
+      [...signing.duration.series()].map(([labels, { count, sum }]) => [
+        ...labels,
+        ...[count, sum],
+      ]),
+    open: () =>
+      ["in_progress", "waiting"].map(
+        (state) => signing.signatures.with(state).value,
+      ),
     ask: () =>
       queue.run(
         (signal) =>
@@ -35,28 +52,36 @@ function rig(limits: { atOnce: number; waiting: number }): {
 void t.test(
   "of a thousand at once a few are signed at a time, and all of them in the end",
   async (t) => {
-    const { ask, signings, clock } = rig({ atOnce: 16, waiting: 2000 });
+    const limits = { atOnce: 16, waiting: 2000 };
+    const { ask, signings, clock, open, results } = rig(limits);
     const asked = Promise.allSettled(Array.from({ length: 1000 }, ask));
+    t.same(open(), [16, 984], "the gauge");
     let most = 0;
-    for (let ended = 0; ended < 1000; ended += 1) {
+    for (let next = 0; next < 1000; next += 1) {
       await nextTurn();
-      most = Math.max(most, signings.length - ended);
+      most = Math.max(most, signings.length - next);
       // Also those that fail give their place on.
-      if (ended % 10 === 9) signings[ended]?.failed(new Error("not this one"));
-      else signings[ended]?.done(`${ended}`);
+      if (next % 10 === 9) signings[next]?.failed(new Error("not this one"));
+      else signings[next]?.done(`${next}`);
     }
-    const results = await asked;
+    const ended = await asked;
     t.equal(most, 16);
-    t.equal(results.filter((each) => each.status === "rejected").length, 100);
-    t.same(results[10], { status: "fulfilled", value: "10" }, "in their order");
+    t.equal(ended.filter((each) => each.status === "rejected").length, 100);
+    t.same(ended[10], { status: "fulfilled", value: "10" }, "in their order");
     t.equal(clock.pending, 0);
+    t.same(open(), [0, 0]);
+    t.same(results(), [
+      ["vault", "signed", 900, 0],
+      ["vault", "failed", 100, 0],
+    ]);
   },
 );
 
 void t.test("what is too much is refused at once", async (t) => {
-  const { ask, signings } = rig({ atOnce: 1, waiting: 2 });
+  const { ask, signings, results } = rig({ atOnce: 1, waiting: 2 });
   const asked = [ask(), ask(), ask()];
   await t.rejects(ask(), { message: /2 signatures are waited for already/ });
+  t.same(results(), [["vault", "full", 1, 0]]);
   for (const each of [0, 1, 2]) {
     await nextTurn();
     signings[each]?.done("signed");
@@ -67,7 +92,9 @@ void t.test("what is too much is refused at once", async (t) => {
 void t.test(
   "what takes too long is ended, and takes no place from the next",
   async (t) => {
-    const { ask, signings, clock } = rig({ atOnce: 1, waiting: 2 });
+    const { ask, signings, clock, results, open } = rig({
+      ...{ atOnce: 1, waiting: 2 },
+    });
     const slow = [ask(), ask()];
     await nextTurn();
     clock.advance(10_000);
@@ -82,5 +109,10 @@ void t.test(
     signings[1]?.done("signed");
     t.equal(await next, "signed");
     t.equal(clock.pending, 0);
+    t.same(open(), [0, 0]);
+    t.same(results(), [
+      ["vault", "late", 2, 20],
+      ["vault", "signed", 1, 0],
+    ]);
   },
 );

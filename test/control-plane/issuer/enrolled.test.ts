@@ -123,6 +123,12 @@ for (const [kind, signs] of Object.entries(KINDS))
         token: await plane.token(),
       });
       await eventually(agent.state, ({ connected }) => connected);
+      const { entries } = await plane.store.audited({
+        ...{ readable: "all", limit: 10 },
+      });
+      const noteOf = (verb: string): string | undefined =>
+        entries.find((entry) => entry.verb === verb)?.note;
+      t.match(noteOf("enrol"), `, signed by ${kind} ${url.href}`);
       const { value: credentials } = agent.credentials;
       if (credentials === undefined) throw new Error("there is no certificate");
       t.match(shown(credentials), {

@@ -9,7 +9,9 @@ import {
   type IssuerRoots,
 } from "../../../src/control-plane/issuer/issuer-roots.ts";
 import type { Asked } from "../../../src/control-plane/issuer/issued-chain.ts";
+import { signedBy } from "../../../src/control-plane/issuer/signed-by.ts";
 import { openMemoryStore } from "../../../src/control-plane/store/memory.ts";
+import type { Store } from "../../../src/control-plane/store/store.ts";
 import {
   openTrust,
   type Trust,
@@ -36,11 +38,14 @@ const second = fakeAuthority({ now });
 const third = fakeAuthority({ now });
 const print = ({ root }: typeof ours): string => fingerprintOf(root);
 
+const BY = signedBy("http", new URL("https://u:p@pki.example/sign?key=1"));
+
 type Mode = "none" | "roots" | "signs";
 
 interface World {
   readonly clock: FakeClock;
   readonly directory: string;
+  readonly store: Store;
   /** Which of them signs. */
   by: typeof ours;
   readonly file: (...of: (typeof ours)[]) => Promise<void>;
@@ -59,7 +64,7 @@ async function world(t: Test): Promise<World> {
   const file = join(directory, "roots.pem");
   const logger = silentLogger;
   const rig: World = {
-    ...{ clock, directory, by: ours },
+    ...{ clock, directory, store, by: ours },
     ...{ followed: undefined, following: Promise.resolve() },
     file: (...of) => writeFile(file, of.map(({ bundle }) => bundle).join("")),
     async open(mode) {
@@ -76,7 +81,7 @@ async function world(t: Test): Promise<World> {
         Promise.resolve(signed(asked, rig.by));
       const issuer = new ExternalIssuer({
         ...{ roots, clock },
-        ...(mode === "signs" ? { signer: { sign } } : {}),
+        ...(mode === "signs" ? { signer: { sign }, signedBy: BY } : {}),
       });
       const trust = await openTrust({ ...options, issuer });
       roots.subscribe(() => {
@@ -128,6 +133,13 @@ async function look(rig: World): Promise<void> {
   rig.clock.advance(LOOK_AT_ROOTS);
   await rig.followed?.latestLook;
   await rig.following;
+}
+
+/** The notes of the audit log, the first one first. */
+async function recorded({ store }: World): Promise<readonly unknown[]> {
+  const query = { readable: "all", kind: "Trust", limit: 100 } as const;
+  const { entries } = await store.audited(query);
+  return entries.map(({ note }) => note).reverse();
 }
 
 /** As often as it takes for what it has to count. */
@@ -258,7 +270,31 @@ void t.test("the root outside is rotated by its file", async (t) => {
   await rig.file(third, second);
   await looked(rig);
   is("the next one has to come last again", [second], second);
+  t.same(
+    await recorded(rig),
+    [[ours], [ours, second], [second, ours], [second]].map(
+      (roots) =>
+        `roots of an external issuer: ${roots.map(print).join(", ")}, which http https://pki.example/sign signs under`,
+    ),
+    "each change is in the audit log, and what was not taken is not",
+  );
 });
+
+void t.test(
+  "the audit log hears of roots that come and go at a start",
+  async (t) => {
+    const rig = await world(t);
+    for (const mode of ["none", "roots", "roots", "none"] as const)
+      await rig.open(mode);
+    t.same(await recorded(rig), [
+      `roots of an external issuer: ${print(ours)}`,
+      "roots of an external issuer: none",
+    ]);
+    rig.store.record = () => Promise.reject(new Error("no room"));
+    await t.rejects(rig.open("roots"), { message: "no room" });
+    t.notMatch(await rig.store.note("trust"), print(ours));
+  },
+);
 
 void t.test(
   "what is no root of an issuer is not taken at the start",

@@ -11,11 +11,16 @@ import {
   Enrolment,
   type EnrolmentOptions,
 } from "../../../src/control-plane/enrolment/enrolment.ts";
+import {
+  makeControlPlaneMeters,
+  type SigningMeters,
+} from "../../../src/control-plane/meters.ts";
 import { openMemoryStore } from "../../../src/control-plane/store/memory.ts";
 import type { Store } from "../../../src/control-plane/store/store.ts";
 import { silentLogger } from "../../../src/core/log.ts";
 import { generatePrivateKey } from "../../../src/identity/private-key.ts";
 import { createCsr } from "../../../src/identity/x509.ts";
+import { makeMetrics } from "../../../src/telemetry/metrics.ts";
 import { fakeClock, type FakeClock } from "../clocks/fake-clock.ts";
 import { temporaryDirectory, type Scope } from "./push-control-plane.ts";
 
@@ -24,6 +29,7 @@ export interface Enrolling {
   readonly store: Store;
   readonly authority: Authority;
   readonly enrolment: Enrolment;
+  readonly signing: SigningMeters;
   readonly token: (
     options?: Partial<EnrolmentTokenOptions>,
   ) => Promise<{ id: string; text: string }>;
@@ -37,6 +43,7 @@ export async function startEnrolment(
 ): Promise<Enrolling> {
   const clock = fakeClock();
   const store = open(clock);
+  const meters = makeControlPlaneMeters(makeMetrics({ maxSeries: 100 }));
   const authority = await openAuthority({
     directory: await temporaryDirectory(t),
     trustDomain: "cluster.local",
@@ -46,12 +53,14 @@ export async function startEnrolment(
     clock,
     store,
     authority,
+    signing: meters.signing,
     enrolment: new Enrolment({
       nameFault: () => Promise.resolve(undefined),
       untimelyFault: () => Promise.resolve(undefined),
       shown: { isSuperseded: () => false, issued: () => undefined },
       store,
       issuer: authority,
+      meters: meters.signing,
       trustDomain: "cluster.local",
       clock,
       logger: silentLogger,

@@ -16,7 +16,10 @@ import {
   Enrolment,
   type Issuer,
 } from "../../../src/control-plane/enrolment/enrolment.ts";
-import { makeControlPlaneMeters } from "../../../src/control-plane/meters.ts";
+import {
+  makeControlPlaneMeters,
+  type ControlPlaneMeters,
+} from "../../../src/control-plane/meters.ts";
 import {
   openShownCertificates,
   type ShownCertificates,
@@ -103,6 +106,7 @@ export interface Behind extends Pick<
   readonly enrolment: Enrolment;
   readonly shown: ShownCertificates;
   readonly revocations: Revocations;
+  readonly meters: ControlPlaneMeters;
   readonly own: ReturnType<typeof keepOwnCredentials>;
   readonly clock: Clock;
   readonly logger: typeof silentLogger;
@@ -137,7 +141,9 @@ export async function startBehind(
     ...(options.grace === undefined ? {} : { grace: options.grace }),
   });
   const unfollow = followRevocations(registry, revocations, clock);
+  const meters = makeControlPlaneMeters(makeMetrics({ maxSeries: 100 }));
   const enrolment = new Enrolment({
+    meters: meters.signing,
     faultOf: (proof) => revocations.faultOf(proof),
     nameFault: (instance) => registry.nameFault(instance),
     untimelyFault: (peer) => registry.untimelyFault(peer),
@@ -159,7 +165,7 @@ export async function startBehind(
   return {
     rotating,
     ...{ store, authority, registry, enrolment, shown, own, clock, logger },
-    revocations,
+    ...{ revocations, meters },
     async token(wanted: Partial<EnrolmentTokenOptions> = {}): Promise<string> {
       const { text } = await createEnrolmentToken(store, clock, {
         namespace: "shop",
@@ -192,8 +198,7 @@ export async function startTestControlPlane(
   const behind = await startBehind(t, options);
   const { store, authority, registry, enrolment, shown, own, clock, logger } =
     behind;
-  const { rotating } = behind;
-  const meters = makeControlPlaneMeters(makeMetrics({ maxSeries: 100 }));
+  const { rotating, meters } = behind;
   const { host = "127.0.0.1" } = options;
   const push = await startPushServer({
     store,
