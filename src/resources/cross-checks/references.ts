@@ -26,6 +26,7 @@ import {
 } from "../service/schema.ts";
 import { TRAFFIC_POLICY } from "../traffic-policy/schema.ts";
 import type { TrafficPolicyResource } from "../traffic-policy/settings.ts";
+import { checkWildcardBackends } from "./wildcard-backends.ts";
 
 export type Lookup = (key: ResourceKey) => Resource | undefined;
 
@@ -111,9 +112,13 @@ interface ServiceRef {
 type RouteResource = HTTPRouteResource | GRPCRouteResource;
 
 function ofRoute(route: RouteResource, lookup: Lookup): Problem[] {
-  return [...referencesOf(route)].flatMap(([ref, at, consequence]) =>
+  const problems = [...referencesOf(route)].flatMap(([ref, at, consequence]) =>
     resolve(ref, route, ["spec", ...at], lookup, consequence),
   );
+  return [
+    ...problems,
+    ...checkWildcardBackends(route, (ref) => find(ref, route, lookup)),
+  ];
 }
 
 /** Each reference of a route, where it is in the spec, and what follows as long as there is no such Service. */
