@@ -1,4 +1,6 @@
 /** Writes that come in one turn of the event loop reach the disk together: a flush of the disk holds the loop, and they share one. */
+import type { Clock } from "../../core/clock.ts";
+import type { MonotonicMs } from "../../core/units.ts";
 import type { Act } from "../audit/audit.ts";
 import {
   formatKey,
@@ -74,7 +76,13 @@ class Group {
   }
 }
 
+/** A writer that never lets the event loop turn postpones no flush beyond these. */
+export const MOST_WAITING = 1000;
+/** Milliseconds. */
+export const LONGEST_WAIT = 50;
+
 export interface GroupCommitOptions {
+  readonly clock: Pick<Clock, "now">;
   readonly find: Find;
   readonly newest: () => number;
   /** Writes all to the disk, and shows them to readers then. Throws where none of them is there. */
@@ -84,6 +92,8 @@ export interface GroupCommitOptions {
 export class GroupCommit {
   readonly #options: GroupCommitOptions;
   #waiting: Waiting[] = [];
+  /** When the first of them came. */
+  #since: MonotonicMs = 0;
 
   constructor(options: GroupCommitOptions) {
     this.#options = options;
@@ -92,7 +102,11 @@ export class GroupCommit {
   /** Resolves with what the plan gives once its writes are on the disk. */
   run<T>(plan: Plan<T>): Promise<T> {
     const { promise, resolve, reject } = Promise.withResolvers<T>();
-    if (this.#waiting.length === 0) setImmediate(() => this.flush());
+    const now = this.#options.clock.now();
+    if (this.#waiting.length === 0) {
+      this.#since = now;
+      setImmediate(() => this.flush());
+    }
     this.#waiting.push({
       join(group) {
         try {
@@ -106,6 +120,11 @@ export class GroupCommit {
         }
       },
     });
+    if (
+      this.#waiting.length >= MOST_WAITING ||
+      now - this.#since >= LONGEST_WAIT
+    )
+      this.flush();
     return promise;
   }
 

@@ -115,6 +115,7 @@ class SqliteStore implements Store, History {
       throw closeFailed(this.#database, file, thrown);
     }
     this.#group = new GroupCommit({
+      clock,
       find: (key) => this.#table.get(key),
       newest: () => this.#newest.value,
       commit: (writes, acts) => this.#commit(writes, acts),

@@ -2,10 +2,13 @@
 import t from "tap";
 import {
   GroupCommit,
+  LONGEST_WAIT,
+  MOST_WAITING,
   type Plan,
   type Write,
 } from "../../../src/control-plane/store/group-commit.ts";
 import type { Resource } from "../../../src/resources/envelope.ts";
+import { fakeClock } from "../../support/clocks/fake-clock.ts";
 
 function key(name: string): Write["key"] {
   return { kind: "Service", namespace: "shop", name };
@@ -46,6 +49,7 @@ const look =
   });
 
 interface Disk {
+  readonly clock: ReturnType<typeof fakeClock>;
   readonly group: GroupCommit;
   readonly flushes: Write[][];
   full: boolean;
@@ -54,10 +58,12 @@ interface Disk {
 function disk(): Disk {
   const table = new Map<string, Resource>();
   const flushes: Write[][] = [];
+  const clock = fakeClock();
   const made: Disk = {
-    flushes,
+    ...{ clock, flushes },
     full: false,
     group: new GroupCommit({
+      clock,
       find: ({ name }) => table.get(name),
       newest: () => flushes.flat().length,
       commit(writes) {
@@ -129,4 +135,42 @@ void t.test("it can be flushed before its time", async (t) => {
   t.equal(await written, 1);
   await new Promise((resolve) => setImmediate(resolve));
   t.equal(flushes.length, 1);
+});
+
+void t.test(
+  "a writer that never pauses postpones nothing: by count",
+  async (t) => {
+    const { group, flushes } = disk();
+    const written: Promise<number>[] = [];
+    // No turn of the event loop comes between them.
+    for (let count = 0; count < 2 * MOST_WAITING + 1; count += 1) {
+      written.push(group.run(put(`s${count}`, undefined)));
+      await Promise.resolve();
+    }
+    t.same(
+      flushes.map(({ length }) => length),
+      [MOST_WAITING, MOST_WAITING],
+    );
+    t.equal(await written.at(-1), 2 * MOST_WAITING + 1, "the rest follows");
+    t.equal(flushes.length, 3);
+  },
+);
+
+void t.test("a writer that never pauses postpones nothing: by age", (t) => {
+  const { group, flushes, clock } = disk();
+  const run = (name: string): void => void group.run(put(name, undefined));
+  run("a");
+  clock.advance(LONGEST_WAIT - 1);
+  run("b");
+  t.equal(flushes.length, 0);
+  clock.advance(1);
+  run("c");
+  t.equal(flushes.length, 1);
+  t.equal(flushes[0]?.length, 3);
+  // The next ones are counted from their own first.
+  run("d");
+  clock.advance(LONGEST_WAIT - 1);
+  run("e");
+  t.equal(flushes.length, 1);
+  t.end();
 });

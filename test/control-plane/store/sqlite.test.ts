@@ -13,7 +13,12 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { DatabaseSync } from "node:sqlite";
 import t from "tap";
+import type {
+  AuditEntry,
+  Author,
+} from "../../../src/control-plane/audit/audit.ts";
 import { openSqliteStore } from "../../../src/control-plane/store/sqlite.ts";
+import type { Store } from "../../../src/control-plane/store/store.ts";
 import { fakeClock } from "../../support/clocks/fake-clock.ts";
 import { storeContract } from "../../support/control-plane/store-contract.ts";
 import {
@@ -35,6 +40,25 @@ storeContract("sqlite store", ({ directory, clock, history, audit }) =>
 );
 
 const WRITER_PUTS = 200;
+const AUTHOR: Author = { by: "ApiToken/1", from: "127.0.0.1", request: "r1" };
+
+/** The revisions that the audit log tells of, the first one first. */
+async function recorded(store: Store): Promise<readonly unknown[]> {
+  const found: AuditEntry[] = [];
+  let before: number | undefined;
+  do {
+    const { entries, next } = await store.audited({
+      ...{ readable: "all", limit: 1000 },
+      ...(before === undefined ? {} : { before }),
+    });
+    found.push(...entries);
+    before = next;
+  } while (before !== undefined);
+  return found.map(({ revision }) => revision).reverse();
+}
+
+const upTo = (revision: number): readonly number[] =>
+  Array.from({ length: revision }, (_, index) => index + 1);
 
 /** Kills a process that writes transactions when it has acknowledged so many; gives the number of the last that it did. */
 async function killWriter(file: string, acknowledged: number): Promise<number> {
@@ -50,7 +74,7 @@ async function killWriter(file: string, acknowledged: number): Promise<number> {
        for (let port = 1 + (await store.revision()); ; port += 1) {
          await store.transact(Array.from({ length: ${WRITER_PUTS} }, (_, count) => ({
            resource: { apiVersion: "v1", kind: "Service", metadata: { name: "s" + count }, spec: { port } },
-         })));
+         })), ${JSON.stringify(AUTHOR)});
          process.stdout.write(port + "\\n");
        }`,
       file,
@@ -120,10 +144,11 @@ void t.test(
     const directory = t.testdir();
     const file = join(directory, "store.sqlite");
     const store = openSqliteStore({ file, clock: fakeClock() });
-    await store.put(service("a", 1), undefined);
+    await store.put(service("a", 1), undefined, AUTHOR);
     const before = statSync(`${file}-wal`).size;
     await store.transact(
       Array.from({ length: 300 }, (_, count) => put(`s${count}`)),
+      AUTHOR,
     );
     const after = statSync(`${file}-wal`).size;
     t.ok(after - before > 50_000, "it is of many pages");
@@ -140,6 +165,7 @@ void t.test(
       t.equal(resources.length, whole ? 301 : 1, `${share} of it`);
       t.equal(revision, whole ? 301 : 1);
       t.equal((await take(opened, 0, revision)).length, revision);
+      t.same(await recorded(opened), upTo(revision), "and the audit log");
       await opened.close();
     }
     await store.close();
@@ -158,6 +184,11 @@ void t.test(
         resources.map(({ spec }) => (spec as { port: number }).port),
       );
       t.equal(resources.length, WRITER_PUTS);
+      t.same(
+        await recorded(store),
+        upTo(await store.revision()),
+        "each change is in the audit log, and nothing else is",
+      );
       t.equal(ports.size, 1, "all are of one transaction");
       t.ok(
         Math.max(...ports) >= last,
