@@ -1,7 +1,7 @@
 /** Where a request that the local application made wants to go: a service of the mesh, a place outside it, or nowhere. */
 import { readAuthority } from "../core/text/authority.ts";
 import { formatHostPort } from "../core/text/host-port.ts";
-import { canonicalAddress } from "../core/text/network.ts";
+import { canonicalAddress, comparableAddress } from "../core/text/network.ts";
 import { MeshError } from "../mesh/errors.ts";
 import { memo } from "../core/memo.ts";
 import { isMeshForm } from "../resources/ownership/host-owners.ts";
@@ -80,7 +80,7 @@ export function whereTo(
   const destination =
     snapshot.destination(named.host, named.port) ??
     (tunnel && named.port !== undefined
-      ? snapshot.destinationByAddress(named.host, named.port)
+      ? snapshot.destinationByAddress(comparableAddress(named.host), named.port)
       : undefined);
   if (destination !== undefined) return { kind: "mesh", destination };
   if (head.scheme === "https" && !tunnel)

@@ -167,6 +167,12 @@ const CASES: readonly Case[] = [
     expected: "mesh orders.shop:80",
   },
   {
+    name: "a tunnel to its address in the notation of IPv6",
+    authority: "[::ffff:10.0.0.7]:8080",
+    method: "CONNECT",
+    expected: "mesh orders.shop:80",
+  },
+  {
     name: "captured, and Host names another Service that has the address",
     authority: "orders-v2.shop:8080",
     captured: ORDERS_8080,

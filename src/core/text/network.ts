@@ -42,6 +42,11 @@ export function canonicalAddress(text: string): string | undefined {
     : address.toString();
 }
 
+/** An address, or the name of a host, in the one form by which it is found whatever way it is written. */
+export function comparableAddress(text: string): string {
+  return canonicalAddress(text) ?? text.toLowerCase();
+}
+
 /** The CIDR range in its one form, a single address as a range of one; undefined where the text is neither. */
 export function canonicalRange(text: string): string | undefined {
   const [front = "", length, ...more] = text.split("/");

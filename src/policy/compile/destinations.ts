@@ -1,5 +1,6 @@
 /** Names and addresses that callers use → the destinations that they lead to. */
 import { hostOf } from "../../core/text/authority.ts";
+import { comparableAddress } from "../../core/text/network.ts";
 import { isWildcard, wildcardsOver } from "../../core/text/wildcards.ts";
 import {
   PersistentGroups,
@@ -31,7 +32,7 @@ export interface Names {
   readonly own: PersistentMap<string>;
   /** The external Services that claim a host, the oldest first. */
   readonly hosts: PersistentGroups<HeldService>;
-  /** The endpoints at "ADDRESS PORT", the first to be asked first. */
+  /** The endpoints at "ADDRESS PORT", an address in its one form; the first to be asked first. */
   readonly addresses: PersistentGroups<AddressClaim>;
 }
 
@@ -303,7 +304,7 @@ function claimAt(
   index: number,
 ): readonly [string, AddressClaim] {
   return [
-    `${address} ${applicationPort}`,
+    `${comparableAddress(address)} ${applicationPort}`,
     { service, port, endpoint: key, applicationPort, workload, index },
   ];
 }

@@ -1,6 +1,6 @@
 /** Which resources a change can alter the verdicts of, and beside which others these are judged: most of a mesh is far from a change. */
 import type { Steps } from "../../core/slices.ts";
-import { canonicalAddress } from "../../core/text/network.ts";
+import { comparableAddress } from "../../core/text/network.ts";
 import { AUTHORIZATION_POLICY } from "../authorization-policy/schema.ts";
 import type { Resource, ResourceKey } from "../envelope.ts";
 import { FAULT_INJECTION } from "../fault-injection/schema.ts";
@@ -166,7 +166,7 @@ function meets(resource: Resource, places: ReadonlySet<string>): boolean {
 }
 
 function addressOf({ spec: { address } }: WorkloadResource): string {
-  return canonicalAddress(address) ?? address.toLowerCase();
+  return comparableAddress(address);
 }
 
 function serviceKey(path: string): ResourceKey {

@@ -1,6 +1,6 @@
 /** What a resource says of other resources: pure functions of what is written in it. */
 import { formatHostPort } from "../../core/text/host-port.ts";
-import { canonicalAddress } from "../../core/text/network.ts";
+import { comparableAddress } from "../../core/text/network.ts";
 import { serviceHost } from "../../mesh/service-key.ts";
 import { AUTHORIZATION_POLICY } from "../authorization-policy/schema.ts";
 import type { Resource } from "../envelope.ts";
@@ -74,7 +74,7 @@ export function fixedPlacesOf(resource: Resource): readonly string[] {
   return resolution === "STATIC"
     ? endpoints.flatMap(({ address }) =>
         ports.map(({ port }) =>
-          formatHostPort(canonicalAddress(address) ?? address, port),
+          formatHostPort(comparableAddress(address), port),
         ),
       )
     : [];

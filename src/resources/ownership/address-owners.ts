@@ -1,7 +1,7 @@
 /** Which workload identity has an ADDRESS:PORT: one decision, which sidecars follow, registration keeps and conditions report. */
 import { filterSteps, type Steps } from "../../core/slices.ts";
 import { formatHostPort } from "../../core/text/host-port.ts";
-import { canonicalAddress } from "../../core/text/network.ts";
+import { comparableAddress } from "../../core/text/network.ts";
 import { formatName } from "../envelope.ts";
 import {
   REGISTERED_BY,
@@ -38,9 +38,7 @@ export function placeOf(workload: WorkloadResource, port: number): string {
   const { address } = workload.spec;
   // The control plane has written a registered one in its one form.
   return formatHostPort(
-    isRegistered(workload)
-      ? address
-      : (canonicalAddress(address) ?? address.toLowerCase()),
+    isRegistered(workload) ? address : comparableAddress(address),
     port,
   );
 }

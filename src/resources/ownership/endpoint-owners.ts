@@ -1,7 +1,7 @@
 /** Endpoints of external Services that captured calls do not reach by them, because somebody else has the address: as sidecars decide. */
 import { filterSteps, type Steps } from "../../core/slices.ts";
 import { formatHostPort } from "../../core/text/host-port.ts";
-import { canonicalAddress } from "../../core/text/network.ts";
+import { comparableAddress } from "../../core/text/network.ts";
 import { formatName, selects, type Resource } from "../envelope.ts";
 import { claimsAt, overlap, type FirstClaims } from "./first-claims.ts";
 import { isKind } from "../kind.ts";
@@ -89,7 +89,7 @@ function* workloadsByPlace(
 }
 
 function placeOf(address: string, port: number): string {
-  return `${canonicalAddress(address) ?? address} ${port}`;
+  return `${comparableAddress(address)} ${port}`;
 }
 
 function nameOf({ metadata }: Resource): string {

@@ -282,3 +282,33 @@ void t.test("an address outside is its first namespace's", (t) => {
     t.equal(goes(snapshot, "192.0.2.1", host), expected, host);
   t.end();
 });
+
+void t.test("an address is found whatever way it is written", (t) => {
+  for (const [written, dialled] of [
+    ["2001:DB8::7", "2001:db8::7"],
+    ["2001:0db8:0:0::7", "2001:db8::7"],
+    ["::ffff:192.0.2.7", "192.0.2.7"],
+  ] as const) {
+    const snapshot = compile([
+      service("shop/orders"),
+      workload("shop/orders-1", "orders", { address: written }),
+    ]);
+    const expected = `orders.shop:80 → ${written}`;
+    t.equal(goes(snapshot, dialled, "orders"), expected, written);
+    const outside = compile([
+      service("shop/fixed", {
+        location: "MESH_EXTERNAL",
+        hosts: ["fixed.example"],
+        resolution: "STATIC",
+        endpoints: [{ address: written }],
+        ports: [{ port: 8080, appProtocol: "tcp" }],
+      }),
+    ]);
+    t.equal(
+      told(outside.destinationByAddress(dialled, 8080)),
+      `fixed.shop:8080@[${written}]:8080 → ${written}`,
+      "and that of a place outside",
+    );
+  }
+  t.end();
+});
