@@ -16,6 +16,7 @@ import { durationOption, nameOf } from "./sidecar-settings.ts";
 export interface SidecarTelemetry {
   /** For `startSidecar`. */
   readonly tracing: { readonly tracing?: TracingChoice };
+  /** Loads what sends them; later calls wait for the first. */
   start(): Promise<void>;
   /** Sends what is left. */
   close(): Promise<void>;
@@ -42,12 +43,14 @@ export function sidecarTelemetry(
       ? undefined
       : makeSpanExporter({ ...destination, logger, clock, resource });
   const metrics = metricsExporter(context, options, logger, observed);
+  const load = async (): Promise<void> => {
+    await spans?.start();
+    await metrics?.start();
+  };
+  let started: Promise<void> | undefined;
   return {
     tracing: spans === undefined ? {} : { tracing: { sink: spans.sink } },
-    async start() {
-      await spans?.start();
-      await metrics?.start();
-    },
+    start: () => (started ??= load()),
     async close() {
       await Promise.all([spans?.close(), metrics?.close()]);
     },

@@ -8,6 +8,8 @@ export interface MeshErrorOptions {
   readonly source?: Source;
   /** True only where it is certain that no part of the request was processed (law 3). */
   readonly unprocessed?: boolean;
+  /** The other end no longer says anything at all, whatever it is asked: no single request is the cause. */
+  readonly silent?: boolean;
   /** "NAMESPACE/NAME" of the policy that decided. */
   readonly policy?: string;
   readonly answer?: AnswerDetails;
@@ -34,6 +36,7 @@ export class MeshError extends Error {
   readonly code: Code;
   readonly source: Source;
   readonly unprocessed: boolean;
+  readonly silent: boolean;
   readonly policy: string | undefined;
   readonly answer: AnswerDetails | undefined;
 
@@ -49,6 +52,7 @@ export class MeshError extends Error {
     this.code = code;
     this.source = options.source ?? REASONS[code].fault;
     this.unprocessed = options.unprocessed ?? false;
+    this.silent = options.silent ?? false;
     this.policy = options.policy;
     this.answer = options.answer;
   }

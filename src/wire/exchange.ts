@@ -145,6 +145,7 @@ export interface ServerConnection {
   /**
    * Takes no new requests (GOAWAY, Connection: close), finishes those in flight, then closes. HTTP/1 has no word for an idle
    * connection, on which a request may be on its way: it is closed once it has been idle for `idleFor` milliseconds, 0 where absent.
+   * A peer of HTTP/2 has as long to acknowledge that it is to open no more streams, and 1 s at least.
    */
   drain(idleFor?: number): void;
   /** Ends at once. */

@@ -109,7 +109,7 @@ async function runSidecar(
   });
   const { stop } = context;
   if (before !== undefined)
-    await takeOver(sidecar, before, { clock, logger, stop });
+    await takeOver(sidecar, before, { telemetry, clock, logger, stop });
   logger.info(portsOf(sidecar.ports), "the sidecar listens");
   const { state: directory } = options;
   const withdraw = await offerHandOver({ directory, sidecar, clock, logger });
@@ -175,7 +175,7 @@ async function onReady(
       ? "ready, with the config from disk: the control plane has not confirmed it yet"
       : "ready",
   );
-  // The SDK is large: it is loaded once traffic is served.
+  // The SDK is large: it is loaded once traffic is served, by this process or the one before.
   await telemetry.start();
   await inSlices(prepareValidators(), nextTurn);
   leaveStartBehind("small");

@@ -71,11 +71,8 @@ export interface Serving {
   undetected(listener: string, port: number, detail: string): void;
   /** Takes no new requests on the connections of `listener` (GOAWAY, Connection: close). */
   drain(isConcerned: (listener: string) => boolean): void;
-  /**
-   * The same on all connections, those included that have not said yet what they speak; an idle one of HTTP/1 is closed once it has been
-   * idle for so long that no request is on its way.
-   */
-  retire(): void;
+  /** The same on all connections, those included that have not said yet what they speak; `idleFor` is what a drain of each is given. */
+  retire(idleFor: number): void;
   /** How long an idle connection of HTTP/1 may still be, milliseconds, on a listener that has stopped. */
   readonly idleFor: number;
   /** Connections that are open, whatever they speak. */
@@ -136,7 +133,7 @@ class ServedConnections implements Serving {
   /** Those that `shed` has still to look at. */
   #unshed: Iterator<ServerConnection> | undefined;
   #level: Level = 0;
-  #retired = false;
+  #idleFor: number | undefined;
 
   constructor(options: ServingOptions) {
     const { clock, meters, logger, place } = options;
@@ -227,7 +224,7 @@ class ServedConnections implements Serving {
           told,
         );
     this.#served.set(connection, { listener, multiplexed });
-    if (this.#retired) connection.drain(this.idleFor);
+    if (this.#idleFor !== undefined) connection.drain(this.#idleFor);
     socket.on("close", () => {
       this.#served.delete(connection);
       if (source !== undefined) this.#sources.leave(name);
@@ -291,14 +288,14 @@ class ServedConnections implements Serving {
       if (isConcerned(listener)) connection.drain();
   }
 
-  retire(): void {
-    this.#retired = true;
+  retire(idleFor: number): void {
+    this.#idleFor = idleFor;
     for (const connection of [...this.#served.keys()])
-      connection.drain(this.idleFor);
+      connection.drain(idleFor);
   }
 
   get idleFor(): number {
-    return this.#retired ? QUIET : 0;
+    return this.#idleFor ?? 0;
   }
 
   get sockets(): number {
@@ -350,8 +347,6 @@ class ServedConnections implements Serving {
   }
 }
 
-/** Milliseconds: longer than callers of ours take an idle connection of HTTP/1 for open. */
-const QUIET = 2000;
 /** Connections that one call of `shed` looks at: a look takes a microsecond or two, and there may be thousands. */
 export const MOST_SHED = 256;
 

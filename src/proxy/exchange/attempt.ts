@@ -266,7 +266,7 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter, Timed {
       status: outcome.status,
       retryAfter: outcome.retryAfter,
       refused: error?.code === "STREAM_REFUSED",
-      reusedConnection: this.reused,
+      reusedConnection: this.reused || error?.silent === true,
       trial: this.target.trial === true,
     };
   }

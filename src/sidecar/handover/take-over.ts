@@ -17,10 +17,13 @@ export async function takeOver(
   sidecar: Pick<Sidecar, "readiness" | "whenReady" | "begin" | "destroy">,
   before: Predecessor,
   {
+    telemetry,
     clock,
     logger,
     stop,
   }: {
+    /** What would keep this process from its first calls, done while the older one serves. */
+    readonly telemetry: { start(): Promise<void> };
     readonly clock: Clock;
     readonly logger: Logger;
     readonly stop: AbortSignal;
@@ -33,7 +36,8 @@ export async function takeOver(
     const late = wait(clock, READY_WITHIN, signal).then(() => {
       throw notReady(sidecar, before);
     });
-    await Promise.race([sidecar.whenReady, before.refused, late]);
+    const prepared = sidecar.whenReady.then(() => telemetry.start());
+    await Promise.race([prepared, before.refused, late]);
     await sidecar.begin();
     logger.info(
       { pid: before.pid },
@@ -59,6 +63,7 @@ function notReady(
     .checks()
     .filter(({ ok, name }) => !ok && name !== "application")
     .map(({ name, detail }) => `${name} (${detail})`);
+  if (missing.length === 0) missing.push("exporters (not loaded yet)");
   return new UserError(
     `not ready within ${READY_WITHIN / 1000} s from what the state directory holds: ${missing.join(", ")}. Process ${pid ?? "unknown"} goes on; restart it without --take-over`,
   );

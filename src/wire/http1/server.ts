@@ -42,6 +42,8 @@ class Http1ServerConnection
   readonly output: Output;
   readonly writer: BodyWriter;
   draining = false;
+  /** Milliseconds that a draining connection waits for a request that may be on its way. */
+  #idleFor = Infinity;
   dueAt = 0;
   dueSlot: number | undefined;
   readonly #socket: Socket;
@@ -108,10 +110,16 @@ class Http1ServerConnection
 
   drain(idleFor = 0): void {
     this.draining = true;
+    this.#idleFor = Math.min(this.#idleFor, idleFor);
     const { phase, bytesAhead } = this.#requests;
     if (phase !== "request-head" || bytesAhead > 0) return;
-    if (idleFor > 0) this.#wait(idleFor);
-    else this.close();
+    if (this.#endsNow) this.close();
+    else this.#wait(this.#idleFor);
+  }
+
+  /** It ends with the exchange in progress, whether that has said so or not. */
+  get #endsNow(): boolean {
+    return this.draining && this.#idleFor === 0;
   }
 
   destroy(): void {
@@ -176,7 +184,7 @@ class Http1ServerConnection
       return;
     }
     this.output.flush();
-    if (stream.keepAlive && !this.draining) {
+    if (stream.keepAlive && !this.#endsNow) {
       this.#wait(this.#limits.headTimeout);
       this.#requests.drainBody();
       return;
@@ -205,12 +213,13 @@ class Http1ServerConnection
 
   exchangeEnded(stream: Http1ServerStream): void {
     stream.complete();
-    if (!stream.keepAlive || this.draining) {
+    if (!stream.keepAlive || this.#endsNow) {
       this.close();
       return;
     }
     this.#requests.next();
-    this.#wait(this.#limits.idleTimeout);
+    // A head that went out before the drain has not said that this is the last response.
+    this.#wait(Math.min(this.#limits.idleTimeout, this.#idleFor));
     // Where the next request is at hand already, its response may share a write with this one.
     if (this.#requests.bytesAhead === 0) this.output.flush();
     else this.output.later();

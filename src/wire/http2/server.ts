@@ -115,29 +115,29 @@ class Server
     return this.#session.over ? 0 : this.#stalls.shed(ms, most);
   }
 
-  drain(): void {
+  drain(idleFor = 0): void {
     const { sender, pings, clock, limits, over } = this.#session;
     if (this.#draining || over) return;
     this.#draining = true;
     // 6.8: first say that streams will be refused, and only a round trip later which was the last one. What has come by then is served.
     sender.goaway(MAX_31, ErrorCode.NO_ERROR, "");
-    const announceLast = (): void => this.#announceLast();
-    this.#drainTimer = afterArrivals(clock, limits.closeTimeout, announceLast);
-    pings.send(sender).then(announceLast, announceLast);
+    const within = Math.max(limits.closeTimeout, idleFor);
+    this.#drainTimer = afterArrivals(clock, within, this.#announceLast);
+    pings.send(sender).then(this.#announceLast, this.#announceLast);
   }
 
   destroy(): void {
     this.#session.destroy(undefined);
   }
 
-  #announceLast(): void {
+  readonly #announceLast = (): void => {
     const session = this.#session;
     this.#drainTimer?.();
     if (session.over || session.lastServed !== MAX_31) return;
     session.lastServed = session.lastPeerId;
     session.sender.goaway(session.lastServed, ErrorCode.NO_ERROR, "");
     this.#closeIfDrained();
-  }
+  };
 
   #closeIfDrained(): void {
     const { lastServed, streams, over } = this.#session;

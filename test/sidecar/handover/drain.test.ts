@@ -281,6 +281,24 @@ for (const side of ["caller", "callee"] as const)
     },
   );
 
+void t.test(
+  "a caller of HTTP/1 that comes back in time is served",
+  async () => {
+    const clock = fakeClock({ wall: Date.now() });
+    const drainTimeout = SHORT;
+    await withPair({ caller: { clock, drainTimeout } }, async ({ caller }) => {
+      const socket = await open(caller.ports.outbound, KEPT);
+      await heard(socket, "200 OK");
+      await caller.handOver();
+      clock.advance(9900);
+      socket.write(KEPT, "latin1");
+      await heard(socket, "connection: close");
+      socket.destroy();
+      await ending(clock, caller.over);
+    });
+  },
+);
+
 void t.test("a request without a response gets one at the end", async (t) => {
   const clock = fakeClock({ wall: Date.now() });
   await withPair(

@@ -82,6 +82,8 @@ createServer((request, response) => {
   socket.on("error", () => {});
   socket.write("HTTP/1.1 101 Switching Protocols\\r\\nupgrade: websocket\\r\\nconnection: Upgrade\\r\\nsec-websocket-accept: " + accept + "\\r\\n\\r\\n");
   socket.write(Buffer.concat([Buffer.from([0x81, text.length]), Buffer.from(text)]));
+  socket.on("data", (chunk) => (chunk[0] & 15) === 8 && socket.end(Buffer.from([0x88, 0])));
+  socket.on("end", () => socket.end());
 }).on("connection", look).listen(8080, "::");
 createTcpServer({ allowHalfOpen: true }, (socket) => {
   look(socket);

@@ -14,12 +14,19 @@ export interface SteadyCalls {
   stop(): Promise<void>;
 }
 
+/** What is called, and what is noted of each failure besides its words. */
+export interface CallsOptions {
+  readonly path?: string;
+  /** What is going on now. */
+  readonly stage?: () => string;
+}
+
 /** `callers` of each sort: one call after the other, each. */
 export function startCalls(
   port: number,
   host: string,
   callers: number,
-  path = "/",
+  { path = "/", stage = (): string => "" }: CallsOptions = {},
 ): SteadyCalls {
   const never = new AbortController().signal;
   const kept = new Agent({ keepAlive: true });
@@ -30,9 +37,14 @@ export function startCalls(
   let over = false;
   const run = async (call: () => Promise<string>): Promise<void> => {
     while (!over) {
+      const began = performance.now();
       const words = await call();
       made += 1;
-      if (words !== "200") failures.set(words, (failures.get(words) ?? 0) + 1);
+      if (words !== "200") {
+        const ms = Math.round(performance.now() - began);
+        const what = `${words}${stage() && ` (after ${ms} ms, ${stage()})`}`;
+        failures.set(what, (failures.get(what) ?? 0) + 1);
+      }
       await wait(systemClock, PAUSE, never);
     }
   };
@@ -75,7 +87,7 @@ function callHttp1(
       response.on("data", (chunk: Buffer) => (text += chunk.toString()));
       response.on("end", () => {
         const { statusCode, headers } = response;
-        const reason = String(headers["x-wherry-reason"] ?? text);
+        const reason = headers["x-wherry-reason"]?.toString() ?? faultIn(text);
         resolve(
           statusCode === 200 ? "200" : `${kind}: ${statusCode} ${reason}`,
         );
@@ -84,6 +96,17 @@ function callHttp1(
       .on("error", (error) => resolve(`${kind}: ${error.message}`))
       .end();
   });
+}
+
+/** Of a page of the demo the parts that are missing, else the text. */
+function faultIn(text: string): string {
+  try {
+    const parts = Object.entries(JSON.parse(text) as Record<string, object>);
+    const missing = parts.filter(([, part]) => "error" in part);
+    return JSON.stringify(Object.fromEntries(missing));
+  } catch {
+    return text;
+  }
 }
 
 /** One connection, and another one once that has said GOAWAY. */
@@ -102,15 +125,16 @@ class Http2Caller {
         ":authority": this.#called.host,
       });
       let words = "no response";
+      let text = "";
       stream.on("response", ({ ":status": status, ...fields }) => {
         const reason = String(fields["x-wherry-reason"] ?? "");
         words = status === 200 ? "200" : `${status} ${reason}`;
       });
+      stream.on("data", (chunk: Buffer) => (text += chunk.toString()));
       stream.on("error", ({ message }) => (words = message));
       stream.on("close", () =>
-        resolve(words === "200" ? words : `HTTP/2: ${words}`),
+        resolve(words === "200" ? words : `HTTP/2: ${words}${faultIn(text)}`),
       );
-      stream.resume();
     });
   }
 

@@ -27,7 +27,9 @@ export async function replaceDemo(t: Test, count: number): Promise<void> {
     servers.close();
   });
   for (const service of servers.services) await demo.apply(stringify(service));
+  const stages = new Stages();
   const replace = async (instance: Instance): Promise<void> => {
+    stages.begin(instance.name);
     const before = newest.get(instance.name);
     const own = instance.service === "orders" ? servers.options : [];
     const newer = startWherry([
@@ -56,9 +58,10 @@ export async function replaceDemo(t: Test, count: number): Promise<void> {
   };
   const { outbound } = demo.instance("web-1").ports;
   const started = performance.now();
+  const { stage } = stages;
   const calls = [
-    startCalls(Number(new URL(demo.file.web).port), "web.shop", 1),
-    startCalls(outbound, "catalog.shop", 1, "/products"),
+    startCalls(Number(new URL(demo.file.web).port), "web.shop", 1, { stage }),
+    startCalls(outbound, "catalog.shop", 1, { path: "/products", stage }),
   ];
   // From now on they have the dialogues behind them.
   for (const name of ["orders-1", "orders-2"])
@@ -87,6 +90,20 @@ export async function replaceDemo(t: Test, count: number): Promise<void> {
     [],
     `${pages} pages of four calls each, and ${direct} calls, in ${Math.round(seconds)} s: ${rateOf(calls, seconds)} calls a second`,
   );
+}
+
+/** Which take-over a failure belongs to. */
+class Stages {
+  #name = "nobody";
+  #at = performance.now();
+
+  begin(name: string): void {
+    this.#name = name;
+    this.#at = performance.now();
+  }
+
+  readonly stage = (): string =>
+    `${Math.round(performance.now() - this.#at)} ms after the take-over of ${this.#name} began`;
 }
 
 /** A page is a call of web, and one each of catalog, orders and payments. */

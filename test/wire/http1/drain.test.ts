@@ -65,3 +65,48 @@ void t.test("an answer that has begun is finished", async (t) => {
   stream.end();
   t.match(await side.peer.all(), /0\r\n\r\n$/);
 });
+
+void t.test(
+  "a response that had not said that it is the last is followed by one that does",
+  async (t) => {
+    for (const post of [false, true]) {
+      const side = await serverSide(t);
+      const head = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n";
+      side.peer.send(post ? head : GET);
+      const stream = await side.request(0);
+      stream.respond(responseHead(200), false);
+      await side.peer.until("\r\n\r\n");
+      side.connection.drain(2000);
+      stream.end();
+      await side.peer.until("0\r\n\r\n");
+      side.clock.advance(1999);
+      side.peer.send(`${post ? "body" : ""}${GET}`);
+      answer(await side.request(1), 200, "last");
+      t.match(await side.peer.all(), /connection: close\r\n\r\nlast$/);
+    }
+  },
+);
+
+void t.test("nothing follows such a response", async (t) => {
+  const side = await serverSide(t);
+  side.peer.send(GET);
+  const stream = await side.request(0);
+  stream.respond(responseHead(200), false);
+  await side.peer.until("\r\n\r\n");
+  side.connection.drain(2000);
+  stream.end();
+  await side.peer.until("0\r\n\r\n");
+  side.clock.advance(2000);
+  t.match(await side.peer.all(), /0\r\n\r\n$/);
+});
+
+void t.test("the shortest wait of several counts", async (t) => {
+  const side = await serverSide(t);
+  side.peer.send(GET);
+  const stream = await side.request(0);
+  stream.respond(responseHead(200), false);
+  await side.peer.until("\r\n\r\n");
+  for (const ms of [2000, 0, 2000]) side.connection.drain(ms);
+  stream.end();
+  t.match(await side.peer.all(), /0\r\n\r\n$/);
+});

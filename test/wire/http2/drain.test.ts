@@ -79,6 +79,20 @@ void t.test(
   },
 );
 
+void t.test("a peer that is given longer is served for as long", async (t) => {
+  const { peer, requests, connection, clock } = await rawClient(t);
+  await peer.settle();
+  connection.drain(5000);
+  t.match(await peer.goaway(), { last: LAST });
+  clock.advance(4999);
+  peer.send(headers(1, GET));
+  (await requests.get()).respond(OK, true);
+  await peer.next(FrameType.HEADERS, 1);
+  clock.advance(1);
+  t.match(await peer.goaway(), { last: 1, code: ErrorCode.NO_ERROR });
+  await peer.ended;
+});
+
 void t.test(
   "a request that came while this thread stood still is served",
   async (t) => {

@@ -369,6 +369,7 @@ export class Pool {
 function silent(evidence: string, unprocessed: boolean): MeshError {
   return new MeshError("UPSTREAM_RESET", evidence, {
     source: "upstream",
+    silent: true,
     unprocessed,
   });
 }

@@ -99,7 +99,11 @@ void t.test("an endpoint whose link is dead is ejected", async (t) => {
     await new Promise((resolve) => setImmediate(resolve));
   }
   for (const { error } of calls)
-    t.match(error, { code: "UPSTREAM_RESET", message: /^silent for 2 s/ });
+    t.match(error, {
+      code: "UPSTREAM_RESET",
+      silent: true,
+      message: /^silent for 2 s/,
+    });
   t.equal(states.length, 2);
   for (const { ejectionHistory } of states)
     t.match(
