@@ -192,6 +192,16 @@ void t.test("what a rule asks of a connection is given, or open", async (t) => {
     /DENIED[^]*the caller's address is 10\.0\.0\.2, that of Workload shop\/web-1/,
   );
   t.match(await ask("--from", "shop/other"), /it depends on source\.ip/);
+  // What stands for an instance of which the files say nothing has no address.
+  const [withoutWorkloads = ""] = SHOP.split("---").slice(0, 1);
+  const { out } = await runCli(
+    [
+      ...["explain", "GET", "http://orders.shop/", "-f", "-"],
+      ...["--from", "shop/orders"],
+    ],
+    { input: withoutWorkloads + BY_ADDRESS.replace("10.0.0.0/8", "0.0.0.0/0") },
+  );
+  t.match(out, /at shop\/orders-assumed; it depends on source\.ip/);
   for (const [more, message] of [
     [["--from-ip", "10.0.0.0/8"], /invalid caller's address "10\.0\.0\.0\/8"/],
     [["--from-ip", ""], /invalid caller's address ""/],
