@@ -91,12 +91,14 @@ export class HeaderRules {
     this.toAllowed = listed(provider.headersToCallerOnAllow);
   }
 
+  /** `request` and `response` may be one list, as in HTTP: what it says is said once. */
   allowed(
     request: readonly Written[],
     response: readonly Written[],
     removed: readonly string[] = [],
   ): Allowed | Failed {
-    const fault = faultOf([...request, ...response]);
+    const all = request === response ? request : [...request, ...response];
+    const fault = faultOf(all);
     if (fault !== undefined) return { kind: "failed", why: fault };
     const remove = removed
       .map((name) => name.toLowerCase())
