@@ -230,6 +230,7 @@ async function certificatesOf(
     rotateAt: () =>
       (config.snapshot.value?.mesh ?? MESH_DEFAULTS).mtls.rotateAt,
   });
+  replanOnce(certificates, config);
   // Without a certificate such a token leads nowhere; with one it is not needed, and the mesh goes on (law 8).
   if (
     certificates.latest === undefined &&
@@ -240,4 +241,14 @@ async function certificatesOf(
     throw unreadableToken();
   }
   return certificates;
+}
+
+/** The first renewal was planned without a config. A later change counts from the next one on: a fleet is not to renew at once for it. */
+function replanOnce(certificates: Certificates, { snapshot }: Config): void {
+  let isPlanned = false;
+  snapshot.subscribe((next) => {
+    if (isPlanned || next === undefined) return;
+    isPlanned = true;
+    certificates.replan();
+  });
 }

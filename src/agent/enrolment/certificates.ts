@@ -152,6 +152,11 @@ export class Certificates {
     this.#cut.abort();
   }
 
+  /** `rotateAt` says something else than when the wait began. */
+  replan(): void {
+    this.#cut.abort(REPLAN);
+  }
+
   /** Trusts the roots of a bundle that came over the stream. Resolves once that is on disk, or cannot be; with the reason where the bundle is refused. */
   async trust(signed: SignedBundle): Promise<string | undefined> {
     const { clock, logger } = this.#options;

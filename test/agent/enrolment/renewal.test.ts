@@ -7,6 +7,12 @@ import {
 import type { Credentials } from "../../../src/identity/credentials.ts";
 import { fakeAuthority } from "../../support/certificates/certificate-authority.ts";
 import { fakeClock } from "../../support/clocks/fake-clock.ts";
+import {
+  eventually,
+  MESH,
+  startTestAgent,
+  startTestControlPlane,
+} from "../../support/control-plane/push-control-plane.ts";
 
 const SECOND = 1000;
 const DAY = 86_400_000;
@@ -71,3 +77,33 @@ void t.test("a quarter of the life as it came is the end of it", (t) => {
   t.ok(isNearEnd(held, -1 * SECOND));
   t.end();
 });
+
+void t.test(
+  "the first renewal, too, is by the share that the Mesh says, which comes after the certificate",
+  async (t) => {
+    // OpenSSL goes by the system's time.
+    const clock = fakeClock({ wall: Date.now() - 0.2 * DAY });
+    const plane = await startTestControlPlane(t, { clock });
+    const spec = {
+      authorization: { defaultAction: "ALLOW" },
+      mtls: { certificateTTL: "24h", rotateAt: 0.1 },
+    };
+    await plane.store.put({ ...MESH, spec }, "absent");
+    const agent = await startTestAgent(t, {
+      ...{ controlPlane: plane.address, token: await plane.token(), clock },
+    });
+    await eventually(
+      agent.snapshot,
+      (value) => value?.mesh.mtls.rotateAt === 0.1,
+    );
+    const first = agent.credentials.value;
+    clock.advance(0.08 * DAY);
+    t.equal(agent.credentials.value, first);
+    clock.advance(0.03 * DAY);
+    const second = await eventually(
+      agent.credentials,
+      (value) => value !== first,
+    );
+    t.not(second?.privateKey, first?.privateKey);
+  },
+);
