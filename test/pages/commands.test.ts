@@ -44,13 +44,13 @@ void t.test("commands in blocks parse", async (t) => {
 });
 
 void t.test(
-  "other commands are those of a shell, npm, curl, docker, kubectl and vault",
+  "other commands are those of a shell, npm, curl, docker, kubectl, vault and SPIRE",
   (t) => {
     for (const { at, text } of COMMANDS)
       if (wherryWords(text) === undefined)
         t.match(
           text,
-          /^(?:npm (?:start|run image)|docker (?:load|compose) |kubectl |vault write |curl (?:-\S+ |"[^"]*" |'[^']*'|-X POST )*'?http:\/\/127\.0\.0\.1:|for i in |OTEL_\w+=\S+ npm start|NODE_USE_ENV_PROXY=1 HTTP_PROXY=\S+ node )/,
+          /^(?:npm (?:start|run image)|docker (?:load|compose) |kubectl |vault write |spire-server entry create |curl (?:-\S+ |"[^"]*" |'[^']*'|-X POST )*'?http:\/\/127\.0\.0\.1:|for i in |OTEL_\w+=\S+ npm start|NODE_USE_ENV_PROXY=1 HTTP_PROXY=\S+ node )/,
           `${at}: ${text}`,
         );
     t.end();

@@ -64,10 +64,13 @@ export interface FileSidecarOptions {
   /** Value of its label `app`. */
   readonly app: string;
   readonly resources: string;
-  readonly credentials: CredentialPems;
+  /** Absent: `more` says where its certificate comes from. */
+  readonly credentials?: CredentialPems;
   /** For its files, and for its state in a folder of that name; made where it is missing. */
   readonly directory: string;
   readonly more?: readonly string[];
+  /** Told of the process before it listens. */
+  readonly onStart?: (process: WherryProcess) => void;
 }
 
 /** A sidecar whose resources and certificate are files. Not waited for. */
@@ -81,21 +84,36 @@ export async function startFileSidecar(
     await writeFile(path, text, { mode: 0o600 });
     return path;
   };
-  return startSidecar(name, [
-    ...["--label", `app=${app}`, "--state", join(directory, "state")],
-    ...["--resources", await file("mesh.yaml", resources)],
-    ...["--certificate", await file("leaf.pem", credentials.certificateChain)],
-    ...["--private-key", await file("leaf.key", credentials.privateKey)],
-    ...["--trust-bundle", await file("root.pem", credentials.trustBundle)],
-    ...more,
-  ]);
+  return startSidecar(
+    name,
+    [
+      ...["--label", `app=${app}`, "--state", join(directory, "state")],
+      ...["--resources", await file("mesh.yaml", resources)],
+      ...(credentials === undefined
+        ? []
+        : [
+            "--certificate",
+            await file("leaf.pem", credentials.certificateChain),
+            ...[
+              "--private-key",
+              await file("leaf.key", credentials.privateKey),
+            ],
+            ...[
+              "--trust-bundle",
+              await file("root.pem", credentials.trustBundle),
+            ],
+          ]),
+      ...more,
+    ],
+    options,
+  );
 }
 
 /** Resolves once it listens, on ports of the system's choosing where `args` name no others. */
 async function startSidecar(
   name: string,
   args: readonly string[],
-  options: WherryOptions = {},
+  options: WherryOptions & Pick<FileSidecarOptions, "onStart"> = {},
 ): Promise<SidecarProcess> {
   const process = startWherry(
     [
@@ -108,6 +126,7 @@ async function startSidecar(
     ],
     options,
   );
+  options.onStart?.(process);
   const portOf = (port: string): number =>
     Number(new RegExp(`"${port}":(\\d+)`).exec(process.log)?.[1] ?? 0);
   try {
