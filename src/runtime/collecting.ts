@@ -5,10 +5,12 @@ import { collectGarbage } from "./v8.ts";
 const READ = 8 * 1024 * 1024;
 
 let read = 0;
+let all = 0;
 
 /** Counts what came from a socket. */
 export function wasRead(octets: number): void {
   read += octets;
+  all += octets;
   if (read < READ) return;
   read = 0;
   // Between two events, when little is on its way.
@@ -17,4 +19,9 @@ export function wasRead(octets: number): void {
 
 function collectNursery(): void {
   collectGarbage({ type: "minor" });
+}
+
+/** How many bytes of bodies this thread has read so far: small chunks, which leave hardly anything behind, are not among them. */
+export function bulkRead(): number {
+  return all;
 }

@@ -17,7 +17,7 @@ export const TRIM_AGAIN = 5000;
 /** Bytes that the resident set must have grown by, or that must have been freed where memory is tight, to be worth the two milliseconds that a trim takes. */
 const WORTH = 4 * 1024 * 1024;
 /** Bytes that must have been freed where it is not: bodies on their way come and go. */
-const FREED = 16 * 1024 * 1024;
+const FREED = 8 * 1024 * 1024;
 /**
  * Part of a core that looks and trims may take where memory is not tight. Both go over all that is free: among the holes that a thousand connections leave,
  * that holds the event loop for tens of milliseconds. By the clock, others that want the core would count: a trim of 4 ms took 60.

@@ -13,6 +13,7 @@
 import { getHeapStatistics } from "node:v8";
 import type { Cancel, Clock } from "../../core/clock.ts";
 import type { Logger } from "../../core/log.ts";
+import { bulkRead } from "../../runtime/collecting.ts";
 import {
   collectGarbage,
   collectInSteps,
@@ -51,6 +52,8 @@ const COLLECT_AGAIN = 30_000;
 const COLLECT_FREED = 1000;
 const COLLECT_FREED_QUIET = 5000;
 const FREED = 4;
+/** Bytes of bodies whose leftovers are worth a collection once no more come. */
+const LEFT_BEHIND = 8 * 1024 * 1024;
 /** Shares of resident memory from which on, and down to which, V8's heap may grow by fewer percent between two collections. */
 const THRIFTY = { enter: 0.5, leave: 0.45, growth: 40 };
 
@@ -73,6 +76,8 @@ export interface MemoryPressureOptions {
   /** A level was entered or left. */
   onLevel(level: Level): void;
   readonly sample?: () => MemorySample;
+  /** Bytes of bodies that were read so far. */
+  readonly read?: () => number;
   /** Frees what is free already, so far as V8 lets it: at once where memory is short, else little by little. */
   readonly collect?: (short: boolean) => void;
   /** Percent of what is alive by which V8's heap may grow before it is collected. */
@@ -97,6 +102,10 @@ class WatchedMemory implements MemoryPressure {
   #collectedAt = Number.NEGATIVE_INFINITY;
   /** The most bytes that were held at a look since then. */
   #peak = 0;
+  /** Bytes of bodies that were read at the last look; and when their leftovers were collected last, and up to which. */
+  #read = 0;
+  #tidiedAt = Number.NEGATIVE_INFINITY;
+  #tidiedUpTo = 0;
 
   constructor(options: MemoryPressureOptions) {
     this.#options = options;
@@ -126,6 +135,7 @@ class WatchedMemory implements MemoryPressure {
     const share = Math.max(inUse, Math.min(held, LEVELS[1]?.enter ?? 1));
     const now = clock.now();
     this.#collectWhatIsFree(now, inUse >= (LEVELS[1]?.enter ?? 1), buffered);
+    this.#collectLeftovers(now);
     this.#options.onLook?.();
     if (limits.memoryBytes > 0)
       this.#beThrifty(memory.resident / limits.memoryBytes);
@@ -169,6 +179,19 @@ class WatchedMemory implements MemoryPressure {
     this.#collectedAt = now;
     this.#peak = buffered;
     collect(short);
+  }
+
+  /** Some of what a transfer left behind is old by its end, and would lie there until V8's next full collection: for ever, where nothing more comes. */
+  #collectLeftovers(now: number): void {
+    const { collect = collectFree, read = bulkRead } = this.#options;
+    const soFar = read();
+    const goesOn = soFar > this.#read;
+    this.#read = soFar;
+    if (goesOn || soFar - this.#tidiedUpTo < LEFT_BEHIND) return;
+    if (now - this.#tidiedAt < COLLECT_AGAIN) return;
+    this.#tidiedAt = now;
+    this.#tidiedUpTo = soFar;
+    collect(false);
   }
 
   /** V8 lets garbage grow to twice what is alive: cheap where memory is there for it. */

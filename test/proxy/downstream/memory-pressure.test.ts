@@ -12,12 +12,19 @@ import { fakeClock } from "../../support/clocks/fake-clock.ts";
 import { keptLog } from "../../support/laws/harness.ts";
 
 const LIMIT = 1000;
+const MIB = 1024 * 1024;
 
 function watched(limits = { bufferedBytes: LIMIT, memoryBytes: LIMIT }) {
   const clock = fakeClock();
   const { logger, lines } = keptLog();
   const registry = makeMetrics({ maxSeries: 100 });
-  const state = { resident: 0, heap: 0, heapLimit: LIMIT, buffered: 0 };
+  const state = {
+    resident: 0,
+    heap: 0,
+    heapLimit: LIMIT,
+    buffered: 0,
+    read: 0,
+  };
   const levels: Level[] = [];
   /** What each was told: whether memory was short. */
   const collections: boolean[] = [];
@@ -30,6 +37,7 @@ function watched(limits = { bufferedBytes: LIMIT, memoryBytes: LIMIT }) {
     buffered: () => state.buffered,
     onLevel: (level) => levels.push(level),
     sample: (): MemorySample => state,
+    read: () => state.read,
     collect: (short) => collections.push(short),
     growth: (percent) => growths.push(percent),
   });
@@ -193,6 +201,32 @@ void t.test(
       [false, false, true, true],
       "at once only where memory is short",
     );
+    t.end();
+  },
+);
+
+void t.test(
+  "what bodies left behind is collected little by little once no more are read, at most every half minute",
+  (t) => {
+    const { state, clock, collections } = watched();
+    const looks = (count: number, bytesEach: number): number => {
+      for (let look = 0; look < count; look++) {
+        state.read += bytesEach;
+        clock.advance(LOOK);
+      }
+      return collections.length;
+    };
+    t.equal(looks(1, 7 * MIB), 0);
+    t.equal(looks(10, 0), 0, "too little to be worth it");
+    t.equal(looks(10, MIB), 0, "more comes");
+    t.equal(looks(1, 0), 1);
+    t.equal(looks(200, 0), 1, "once");
+    t.equal(looks(10, MIB), 1);
+    t.equal(looks(1, 0), 2);
+    t.equal(looks(10, MIB), 2);
+    t.equal(looks(20, 0), 2, "too soon");
+    t.equal(looks(40, 0), 3);
+    t.same(collections, [false, false, false], "never at once");
     t.end();
   },
 );
