@@ -20,7 +20,7 @@ import type {
   Revision,
   UnreadReport,
 } from "./messages.ts";
-import { PACKED_TYPE } from "./names.ts";
+import { MOST_OBSERVED, MOST_REPORTED, PACKED_TYPE } from "./names.ts";
 import { MOST_UNPACKED, pack, unpack } from "./packing.ts";
 import { messageType } from "./schema.ts";
 import { INSTEAD, MOST_UNREAD_NAMED } from "./stand-in.ts";
@@ -45,6 +45,31 @@ function flat<T extends object>(name: string): Codec<T> {
         defaults: true,
         longs: Number,
       }) as T,
+  };
+}
+
+/**
+ * The same, of at most so many fields, the first of them no longer than `longest`: a field of two bytes could become an object, and a message
+ * of some megabytes all of the memory.
+ */
+function bounded<T>(
+  codec: Codec<T>,
+  most: number,
+  longest: Bytes = Infinity,
+): Codec<T> {
+  return {
+    encode: (message) => codec.encode(message),
+    decode(bytes) {
+      const reader = protobuf.Reader.create(bytes);
+      for (let fields = 1; reader.pos < reader.len; fields += 1) {
+        const [tag, from] = [reader.tag(), reader.pos];
+        skip(reader, tag);
+        if (fields > most) throw new TypeError(`more than ${most} fields`);
+        if (tag >>> 3 === 1 && reader.pos - from > longest)
+          throw new TypeError(`the first is longer than ${longest} bytes`);
+      }
+      return codec.decode(bytes);
+    },
   };
 }
 
@@ -95,7 +120,7 @@ const FILLED = {
   longs: Number,
 } as const;
 
-export const deltaRequest: Codec<DeltaRequest> = {
+const unboundedRequest: Codec<DeltaRequest> = {
   encode: ({ node, initialVersions, error, unread, ...rest }) =>
     finish(requestType, {
       ...rest,
@@ -149,6 +174,17 @@ export const deltaRequest: Codec<DeltaRequest> = {
     };
   },
 };
+
+/** Names and versions of tens of thousands of resources have fewer. */
+const MOST_FIELDS = 200_000;
+/** Bytes; a sidecar says of itself what fits in a few hundred. */
+const LONGEST_NODE: Bytes = 65_536;
+
+export const deltaRequest: Codec<DeltaRequest> = bounded(
+  unboundedRequest,
+  MOST_FIELDS,
+  LONGEST_NODE,
+);
 
 /** What a peer says is kept and shown: it is cut. */
 function reportOf(count: number, unread: WireRequest["unread"]): UnreadReport {
@@ -341,8 +377,13 @@ export const signedTrust: Codec<SignedBundle> = flat("SignedTrust");
 export const registerRequest: Codec<RegisterRequest> = flat("RegisterRequest");
 export const registerResponse: Codec<RegisterResponse> =
   flat("RegisterResponse");
-export const reportRequest: Codec<ReportRequest> = flat("ReportRequest");
-export const observed: Codec<Observed> = flat("Observed");
-export const outside: Codec<Outside> = flat("Outside");
+export const reportRequest: Codec<ReportRequest> = bounded(
+  flat("ReportRequest"),
+  64 * MOST_REPORTED,
+);
+/** All rows that a sidecar keeps, and how many calls found no room. */
+const MOST_ROWS = MOST_OBSERVED + 1;
+export const observed: Codec<Observed> = bounded(flat("Observed"), MOST_ROWS);
+export const outside: Codec<Outside> = bounded(flat("Outside"), MOST_ROWS);
 /** The sender of Deregister is all that it says. */
 export const empty: Codec<Readonly<Record<string, never>>> = flat("Empty");

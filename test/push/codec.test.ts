@@ -7,10 +7,14 @@ import {
   encodePacked,
   encodeResource,
   lookup,
+  observed,
+  outside,
   pushedResource,
   readHead,
   readParts,
+  reportRequest,
   revision,
+  type Codec,
 } from "../../src/push/codec.ts";
 import type { DeltaRequest, Revision } from "../../src/push/messages.ts";
 import { PACKED_TYPE } from "../../src/push/names.ts";
@@ -41,6 +45,30 @@ void t.test("a request comes back as it was", (t) => {
     error: { code: 3, message: "no" },
   };
   t.same(deltaRequest.decode(deltaRequest.encode(request)), request);
+  t.end();
+});
+
+void t.test("many small fields are refused before any of them is read", (t) => {
+  const fields = (count: number, tag: number): Buffer =>
+    Buffer.alloc(2 * count, Buffer.from([tag, 0]));
+  const rows: readonly (readonly [string, Codec<unknown>, number, number])[] = [
+    ["subscriptions", deltaRequest, 200_000, 0x1a],
+    ["versions", deltaRequest, 200_000, 0x2a],
+    ["calls", observed, 1025, 0x0a],
+    ["calls outside", outside, 1025, 0x0a],
+    ["reports", reportRequest, 4096, 0x0a],
+  ];
+  for (const [what, codec, most, tag] of rows) {
+    codec.decode(fields(most, tag));
+    t.throws(
+      () => codec.decode(fields(most + 1, tag)),
+      { message: `more than ${most} fields` },
+      what,
+    );
+  }
+  const node = { id: "x".repeat(65_536), metadata: {} };
+  const long = deltaRequest.encode({ ...EMPTY, node });
+  t.throws(() => deltaRequest.decode(long), { message: /is longer than/ });
   t.end();
 });
 

@@ -64,8 +64,16 @@ function asGrpcError(thrown: unknown): GrpcError {
   );
 }
 
+/** Characters of what a sidecar registers: with 64 ports it has 6,000. What is wrong with more would take seconds to say. */
+const LONGEST_SPEC = 16_384;
+
 /** Throws an INVALID_ARGUMENT. */
-export function parseJson(text: string): unknown {
+export function parseSpec(text: string): unknown {
+  if (text.length > LONGEST_SPEC)
+    throw new GrpcError(
+      status.INVALID_ARGUMENT,
+      `the spec has ${text.length} characters: expected at most ${LONGEST_SPEC}`,
+    );
   try {
     return JSON.parse(text);
   } catch (thrown) {

@@ -24,11 +24,12 @@ import {
   type Handlers,
 } from "./connection.ts";
 import { GATHER, startFeed, type Feed, type GatherOptions } from "./feed.ts";
-import { failureOf, parseJson, unary } from "./grpc.ts";
+import { failureOf, parseSpec, unary } from "./grpc.ts";
 import { openLearned } from "./learned/learned.ts";
 import { listen, type Caller } from "./listener.ts";
 import { ObservedCalls } from "../observed/observed-calls.ts";
 import { OutsideCalls } from "../observed/outside-calls.ts";
+import { Pace } from "./pace.ts";
 import type { Peer } from "./peer.ts";
 import { Sidecars } from "./sidecars.ts";
 import type { PushStatus } from "./status.ts";
@@ -101,13 +102,13 @@ export async function startPushServer(
     onSettled: (moved) => void sidecars.settled(moved),
   });
   registry.spare(meshAround(feed));
+  const pushed = { sidecars, feed, ...seen, ...newPaces(clock) };
   const listener = await listen({
     ...{ host: options.host, port: options.port, own: options.credentials },
     ...{ revoked: options.revoked, trustDomains: options.trustDomains },
-    ...{ waiting: WAITING_LIMITS, strangers: STRANGER_LIMITS },
-    ...{ clock, logger },
+    ...{ waiting: WAITING_LIMITS, strangers: STRANGER_LIMITS, clock, logger },
     onConnection: (socket, caller, arrived) =>
-      serve(socket, caller, options, { sidecars, feed, ...seen, arrived }),
+      serve(socket, caller, options, { ...pushed, arrived }),
     onFallen(peer, fault) {
       sidecars.end(peer, fault);
       void registry.removal.of(peer);
@@ -193,12 +194,18 @@ function seenCalls(
   };
 }
 
+function newPaces(clock: Clock): Pick<Pushed, "registering" | "renewing"> {
+  return { registering: new Pace(clock), renewing: new Pace(clock) };
+}
+
 /** What is pushed, and to which sidecars. */
 interface Pushed {
   readonly sidecars: Sidecars;
   readonly feed: Feed;
   readonly observed: ObservedCalls;
   readonly outside: OutsideCalls;
+  readonly registering: Pace;
+  readonly renewing: Pace;
   /** To be called once the sidecar has its first config. */
   readonly arrived: () => void;
 }
@@ -273,20 +280,26 @@ function renewing(
 function peerCalls(
   peer: Peer,
   options: PushServerOptions,
-  { sidecars, feed, observed, outside }: Pushed,
+  { sidecars, feed, observed, outside, ...paces }: Pushed,
 ): Pick<
   Handlers,
   "renew" | "register" | "deregister" | "report" | "observe" | "observeOutside"
 > {
   const { registry, enrolment, meters } = options;
   return {
-    renew: renewing(peer, options, (csr) => enrolment.renew(peer, csr)),
+    renew: renewing(peer, options, async (csr) => {
+      paces.renewing.take(peer);
+      return enrolment.renew(peer, csr);
+    }),
     register: unary(async (request) => {
       const { workload } = await counted(
         meters.registrations,
         "registered",
         failureOf,
-        async () => registry.register(peer, parseJson(request.spec)),
+        async () => {
+          paces.registering.take(peer);
+          return registry.register(peer, parseSpec(request.spec));
+        },
       );
       return { workload };
     }),

@@ -46,6 +46,9 @@ export function runningElsewhere(workload: string): string {
   return `Workload ${workload} is held by a running sidecar of the same identity: give each instance a name of its own`;
 }
 
+/** Of what is wrong with a spec: each that is explained costs as much as to judge all of it. */
+const MOST_EXPLAINED = 20;
+
 /** Name, namespace, service account and labels by the certificate; the rest as the sidecar says. Throws RegistrationError. */
 export function workloadResource(peer: Peer, spec: unknown): WorkloadResource {
   const given = typeof spec === "object" && spec !== null ? spec : {};
@@ -60,7 +63,7 @@ export function workloadResource(peer: Peer, spec: unknown): WorkloadResource {
     },
     spec: { ...given, serviceAccount: peer.serviceAccount },
   };
-  const whole = validate(said);
+  const whole = validate(said, { explained: MOST_EXPLAINED });
   const validation = whole.ok ? whole : (validatedRest(said) ?? whole);
   if (!validation.ok)
     throw new RegistrationError(
