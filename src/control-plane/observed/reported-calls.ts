@@ -55,6 +55,7 @@ export interface SeenAt<Seen> {
 }
 
 interface Sidecar<Seen> {
+  readonly key: string;
   readonly workload: ObservingWorkload;
   readonly serviceAccount: string;
   readonly rows: Map<string, Seen>;
@@ -71,7 +72,7 @@ export function added(left: number, right: number): number {
 export class ReportedCalls<Call extends Reported, Seen extends Times> {
   readonly #clock: Pick<Clock, "wall" | "now">;
   readonly #sort: Sort<Call, Seen>;
-  /** By "NAMESPACE/NAME". */
+  /** By "NAMESPACE/NAME IDENTITY": a name is one instance's of its identity alone. */
   readonly #sidecars = new Map<string, Sidecar<Seen>>();
   #rows = 0;
   #sweptAt = Number.NEGATIVE_INFINITY;
@@ -83,13 +84,14 @@ export class ReportedCalls<Call extends Reported, Seen extends Times> {
 
   /** Each call replaces what is known of the same one. What a sidecar says is about its own workload alone. */
   report(
-    { namespace, name, labels, serviceAccount }: Peer,
+    { namespace, name, labels, serviceAccount, identity }: Peer,
     { calls, dropped }: Counted<Call>,
   ): void {
     const wall = this.#clock.wall();
-    const key = `${namespace}/${name}`;
+    const key = `${namespace}/${name} ${identity}`;
     const known = this.#sidecars.get(key);
     const sidecar: Sidecar<Seen> = {
+      key,
       workload: { namespace, name, labels },
       serviceAccount,
       rows: known?.rows ?? new Map<string, Seen>(),
@@ -144,8 +146,7 @@ export class ReportedCalls<Call extends Reported, Seen extends Times> {
     if (this.#clock.now() >= this.#sweptAt + SWEEP) {
       this.#forgetAllOld();
       // It was empty, perhaps, and so forgotten.
-      const { namespace, name } = sidecar.workload;
-      this.#sidecars.set(`${namespace}/${name}`, sidecar);
+      this.#sidecars.set(sidecar.key, sidecar);
       if (this.#rows < MOST_ROWS) return true;
     }
     const share = Math.floor(MOST_ROWS / this.#sidecars.size);

@@ -165,7 +165,8 @@ export class Registry {
     const workload = workloadOf(peer);
     const update = (): void => {
       const lease = this.#leases.get(workload);
-      if (lease !== undefined) this.#run(workload, lease);
+      // One of another identity that bears the name is no sign of it.
+      if (lease?.identity === peer.identity) this.#run(workload, lease);
     };
     this.#streams.open(peer);
     update();

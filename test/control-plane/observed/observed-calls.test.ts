@@ -6,7 +6,7 @@ import { shadowStatuses } from "../../../src/control-plane/observed/views.ts";
 import type { ObservedCall } from "../../../src/push/messages.ts";
 import { fakeClock } from "../../support/clocks/fake-clock.ts";
 import { authorizationPolicy } from "../../support/resources/policy-fixtures.ts";
-import { PEER } from "../../support/control-plane/registry.ts";
+import { OTHER, PEER } from "../../support/control-plane/registry.ts";
 
 const HOUR = 3_600_000;
 
@@ -51,6 +51,22 @@ void t.test(
     t.end();
   },
 );
+
+void t.test("of two that bear one name, each speaks for itself alone", (t) => {
+  const observed = new ObservedCalls(fakeClock());
+  const other = { ...OTHER, name: PEER.name, labels: { app: "other" } };
+  observed.report(PEER, { calls: [row()], dropped: 0 });
+  observed.report(other, { calls: [row({ path: "/other" })], dropped: 0 });
+  t.match(observed.at(all), [
+    { workload: { labels: PEER.labels }, calls: [{ path: "/" }] },
+    { workload: { labels: other.labels }, calls: [{ path: "/other" }] },
+  ]);
+  t.match(
+    observed.at(({ labels }) => labels["app"] === "other"),
+    [{ serviceAccount: "other", calls: [{ path: "/other" }] }],
+  );
+  t.end();
+});
 
 void t.test("a sidecar that says too much fills its own rows alone", (t) => {
   const observed = new ObservedCalls(fakeClock());

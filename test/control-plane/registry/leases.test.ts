@@ -5,6 +5,7 @@ import { LONGEST_UNCONFIRMED } from "../../../src/control-plane/registry/expiry.
 import { GRACE } from "../../../src/control-plane/registry/preservation.ts";
 import {
   openRegistry,
+  OTHER,
   PEER,
   settle,
   SPEC,
@@ -54,6 +55,27 @@ void t.test(
     clock.advance(1 + LONGEST_UNCONFIRMED);
     await settle(registry);
     t.equal(await workload(), undefined);
+  },
+);
+
+void t.test(
+  "a stream of another identity is no sign of the workload whose name it bears",
+  async (t) => {
+    const { registry, clock } = await openRegistry(t);
+    const other = { ...OTHER, name: PEER.name };
+    await registry.register(PEER, SPEC);
+    for (let second = 1; second <= 10; second += 1) {
+      const release = registry.hold(other);
+      clock.advance(1000);
+      release();
+    }
+    await settle(registry);
+    const lost = { confirmed: false };
+    t.match(registry.lease(workloadOf(PEER)), lost, "its ttl has passed");
+    registry.hold(other);
+    t.match(registry.lease(workloadOf(PEER)), lost, "and it stays so");
+    registry.hold(PEER);
+    t.match(registry.lease(workloadOf(PEER)), { confirmed: true, held: true });
   },
 );
 
