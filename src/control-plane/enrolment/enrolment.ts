@@ -1,9 +1,10 @@
 /** Issues workload certificates: the first against a token, the later ones against the certificate in use. The identity is never the asker's to choose. */
-import { createHash, randomBytes } from "node:crypto";
+import { createHash } from "node:crypto";
 import type { Clock } from "../../core/clock.ts";
 import { formatDuration } from "../../core/duration.ts";
 import { messageOf, UserError } from "../../core/errors.ts";
 import type { Logger } from "../../core/log.ts";
+import { networkOf } from "../../core/text/network.ts";
 import type { SpiffeUri, WallMs } from "../../core/units.ts";
 import { readCsr } from "../../identity/csr.ts";
 import { readCertificates } from "../../identity/pem.ts";
@@ -19,11 +20,10 @@ import {
   meshSettings,
   type MeshSettings,
 } from "../../resources/mesh/schema.ts";
-import { DNS_NAME } from "../../resources/schema-parts.ts";
 import { authorOf, recordAct } from "../audit/audit.ts";
 import { EnrolmentError } from "./enrolment-error.ts";
 import type { EnrolmentTokenSpec } from "./enrolment-token.ts";
-import { proofOfPeer, type Peer } from "../push/peer.ts";
+import { proofOfPeer, workloadOf, type Peer } from "../push/peer.ts";
 import { BACKDATED } from "../authority/authority.ts";
 import { proofOf, type Proof } from "../../identity/revoked.ts";
 import { nameOf, type SignedBy } from "../issuer/signed-by.ts";
@@ -32,6 +32,7 @@ import { formatName } from "../../resources/envelope.ts";
 import type { Instance } from "../registry/names.ts";
 import type { Store } from "../store/store.ts";
 import { failureLimit, type FailureLimit } from "./failure-limit.ts";
+import { instanceName } from "./instance-name.ts";
 import type { ShownCertificates } from "./shown-certificates.ts";
 import { SIGNING, SigningQueue, type SigningLimits } from "./signing-queue.ts";
 import { TokenSpending } from "./token-spending.ts";
@@ -139,12 +140,18 @@ export class Enrolment {
     const { store, clock, logger } = this.#options;
     // First what costs least: a stranger's request is not parsed.
     const { spec } = await verifyToken(store, clock, token);
-    const key = keyOfCsr(csr);
+    const holder = keyOfCsr(csr);
+    const name = instanceName(asked, spec, holder);
+    // A use is for one instance: its key does not stand for another.
+    const key = `${holder} ${name}`;
     const release = this.#spending.hold(token, key, spec.usesLeft);
     try {
-      const subject = await this.#admit(spec, asked);
-      const { response } = await this.#issue(csr, subject, () =>
-        this.#proofToBe(subject),
+      const subject = await this.#admit(spec, name);
+      const { response } = await this.#issue(
+        csr,
+        subject,
+        networkOf(remote),
+        () => this.#proofToBe(subject),
       );
       await this.#spending.spend(token, key);
       await this.#record(token, subject, remote);
@@ -167,7 +174,8 @@ export class Enrolment {
       labels: peer.labels,
       addresses: peer.addresses,
     };
-    const { response, begins } = await this.#issue(csr, subject, () =>
+    const asker = `${workloadOf(peer)} ${peer.identity}`;
+    const { response, begins } = await this.#issue(csr, subject, asker, () =>
       proofOfPeer(peer),
     );
     this.#options.shown.issued(peer, begins);
@@ -209,10 +217,9 @@ export class Enrolment {
   }
 
   /** What the certificate will say of the holder of a token, where it may have one. */
-  async #admit(spec: EnrolmentTokenSpec, asked: string): Promise<Subject> {
+  async #admit(spec: EnrolmentTokenSpec, name: string): Promise<Subject> {
     const { trustDomain, nameFault } = this.#options;
     const { namespace, serviceAccount, labels, addresses = [] } = spec;
-    const name = instanceName(asked, spec);
     const spiffeId = formatSpiffeId({ trustDomain, namespace, serviceAccount });
     // Here, too: nothing is asked of the store for what is revoked.
     this.#refuseRevoked(this.#proofToBe({ spiffeId, name }));
@@ -265,17 +272,18 @@ export class Enrolment {
     if (fault !== undefined) throw new EnrolmentError("refused", fault);
   }
 
-  /** What is revoked by the time of the signature is not given. */
+  /** What is revoked by the time of the signature is not given. `asker`: an instance that has proved itself, or else an address. */
   async #issue(
     csr: string,
     subject: Subject,
+    asker: string,
     proof: () => Proof,
   ): Promise<Issued> {
     const { issuer, clock } = this.#options;
     const settings = await this.#meshSettings();
     this.#refuseRevoked(proof());
     const ttlMs = settings.mtls.certificateTTL;
-    const { certificateChain } = await this.#signed(subject, (signal) =>
+    const { certificateChain } = await this.#signed(subject, asker, (signal) =>
       issuer.sign(csr, { ...subject, ttlMs }, signal),
     );
     const made = proofOfChain(certificateChain, subject);
@@ -291,10 +299,11 @@ export class Enrolment {
 
   async #signed(
     subject: Subject,
+    asker: string,
     sign: (signal: AbortSignal) => Signed | Promise<Signed>,
   ): Promise<Signed> {
     try {
-      return await this.#signing.run(sign);
+      return await this.#signing.run(asker, sign);
     } catch (thrown) {
       const reason = messageOf(thrown);
       this.#options.logger.error(
@@ -361,37 +370,7 @@ function proofOfChain(
   };
 }
 
-/** The name that the instance gets. Throws EnrolmentError where it may not have the one that it asks for. */
-function instanceName(
-  asked: string,
-  { serviceAccount, name }: EnrolmentTokenSpec,
-): string {
-  if (asked !== "" && !isInstanceName(asked))
-    throw new EnrolmentError(
-      "invalid",
-      `the instance name "${asked.slice(0, 100)}" is not ${DNS_NAME.expected}`,
-    );
-  if (name !== undefined && asked !== "" && asked !== name)
-    throw new EnrolmentError(
-      "refused",
-      `the token is for the instance ${name} alone, not for ${asked}: start the sidecar with --name ${name}`,
-    );
-  return (
-    name ??
-    (asked === ""
-      ? `${serviceAccount}-${randomBytes(4).toString("hex")}`
-      : asked)
-  );
-}
-
 /** The asker's own doing, with a token or without. */
 function isFailure({ kind }: EnrolmentError): boolean {
   return kind === "refused" || kind === "invalid";
-}
-
-/** As an RFC 1123 name, and short enough for a certificate and a host's name. */
-function isInstanceName(name: string): boolean {
-  return (
-    name.length <= DNS_NAME.maxLength && new RegExp(DNS_NAME.pattern).test(name)
-  );
 }

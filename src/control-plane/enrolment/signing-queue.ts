@@ -1,4 +1,4 @@
-/** The signatures that are asked for: a few at a time, the others in their order, and each within a time limit. A fleet that renews at once does not pile up here. */
+/** The signatures that are asked for: a few at a time, those that ask by turns, and each within a time limit. A fleet that renews at once does not pile up here. */
 import type { Clock } from "../../core/clock.ts";
 import type { SigningMeters } from "../meters.ts";
 
@@ -25,7 +25,9 @@ export class SigningQueue {
   readonly #limits: SigningLimits;
   readonly #meters: SigningMeters;
   readonly #issuer: string;
-  readonly #waiting = new Set<() => void>();
+  /** By those that ask; the one whose turn it is comes first, and its own are in their order. */
+  readonly #waiting = new Map<string, Set<() => void>>();
+  #waits = 0;
   #running = 0;
 
   /** `issuer`: the kind of it, for the metrics. */
@@ -41,8 +43,14 @@ export class SigningQueue {
     this.#issuer = issuer;
   }
 
-  /** Resolves and rejects as `sign` does, or rejects with the reason why that was not waited for. The signal ends its work then. */
-  async run<T>(sign: (signal: AbortSignal) => T | Promise<T>): Promise<T> {
+  /**
+   * Resolves and rejects as `sign` does, or rejects with the reason why that was not waited for. The signal ends its work then. `asker`: one
+   * that asks for many keeps no other waiting behind all of them.
+   */
+  async run<T>(
+    asker: string,
+    sign: (signal: AbortSignal) => T | Promise<T>,
+  ): Promise<T> {
     const from = this.#clock.now();
     let result: Result = "signed";
     const over = new AbortController();
@@ -53,7 +61,7 @@ export class SigningQueue {
           `${this.#limits.waiting} signatures are waited for already: try again`,
         );
       }
-      return await this.#run(sign, over);
+      return await this.#run(asker, sign, over);
     } catch (thrown) {
       if (result !== "full") result = over.signal.aborted ? "late" : "failed";
       throw thrown;
@@ -67,10 +75,11 @@ export class SigningQueue {
 
   get #isFull(): boolean {
     const { atOnce, waiting } = this.#limits;
-    return this.#running >= atOnce && this.#waiting.size >= waiting;
+    return this.#running >= atOnce && this.#waits >= waiting;
   }
 
   async #run<T>(
+    asker: string,
     sign: (signal: AbortSignal) => T | Promise<T>,
     over: AbortController,
   ): Promise<T> {
@@ -79,12 +88,12 @@ export class SigningQueue {
     const cancel = this.#clock.after(timeout, () =>
       over.abort(
         new Error(
-          `it was not signed within ${timeout / 1000} s, with ${this.#running} signatures in progress and ${this.#waiting.size} waiting`,
+          `it was not signed within ${timeout / 1000} s, with ${this.#running} signatures in progress and ${this.#waits} waiting`,
         ),
       ),
     );
     try {
-      if (this.#running >= atOnce) await this.#turn(signal);
+      if (this.#running >= atOnce) await this.#turn(asker, signal);
       else this.#running += 1;
       this.#show();
       try {
@@ -98,10 +107,11 @@ export class SigningQueue {
   }
 
   /** Resolves with the place of one that has ended. */
-  #turn(signal: AbortSignal): Promise<void> {
+  #turn(asker: string, signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
+      const line = this.#waiting.get(asker) ?? new Set();
       const leave = (): void => {
-        this.#waiting.delete(enter);
+        this.#takeOut(asker, line, enter);
         reject(signal.reason as Error);
       };
       const enter = (): void => {
@@ -109,24 +119,34 @@ export class SigningQueue {
         resolve();
       };
       signal.addEventListener("abort", leave, { once: true });
-      this.#waiting.add(enter);
+      this.#waiting.set(asker, line.add(enter));
+      this.#waits += 1;
       this.#show();
     });
   }
 
   #show(): void {
     this.#meters.signatures.with("in_progress").set(this.#running);
-    this.#meters.signatures.with("waiting").set(this.#waiting.size);
+    this.#meters.signatures.with("waiting").set(this.#waits);
   }
 
   #pass(): void {
-    const [next] = this.#waiting;
-    if (next === undefined) {
-      this.#running -= 1;
+    for (const [asker, line] of this.#waiting) {
+      const [next] = line;
+      if (next === undefined) continue;
+      this.#takeOut(asker, line, next);
+      // The others have their turns before its next one.
+      if (this.#waiting.delete(asker)) this.#waiting.set(asker, line);
+      next();
       return;
     }
-    this.#waiting.delete(next);
-    next();
+    this.#running -= 1;
+  }
+
+  #takeOut(asker: string, line: Set<() => void>, enter: () => void): void {
+    line.delete(enter);
+    this.#waits -= 1;
+    if (line.size === 0) this.#waiting.delete(asker);
   }
 }
 

@@ -10,6 +10,8 @@ import { verifyToken } from "./token-use.ts";
 const MOST_CONFLICTS = 20;
 /** Uses that are remembered with the keys that they were taken for. */
 const MOST_REMEMBERED = 10_000;
+/** Certificates for one use: a response may be lost, but not each. Every one is signed, and fills the audit log. */
+export const MOST_GIVEN = 20;
 
 const NO_USES_LEFT =
   "the token has no uses left: make another with `wherry token create`";
@@ -31,25 +33,26 @@ export class TokenSpending {
   readonly #waiting = new Map<string, Spender[]>();
   /** How many uses are kept, by the token's id. */
   readonly #held = new Map<string, number>();
-  /** Uses that were taken, the oldest first. */
-  readonly #spent = new Set<string>();
+  /** How many certificates were given for each use that was taken, the oldest first. */
+  readonly #spent = new Map<string, number>();
 
   constructor(store: Store, clock: Clock) {
     this.#store = store;
     this.#clock = clock;
   }
 
-  /** Whether the holder of the key has taken a use of the token: its response was lost, and it asks again. */
-  #hasSpent(text: string, key: string): boolean {
-    return this.#spent.has(nameOf(text, key));
+  /** How many were given for the use of the token that the instance with the key has taken: its response was lost, and it asks again. Undefined where it needs another use. */
+  #givenFor(text: string, key: string): number | undefined {
+    const given = this.#spent.get(nameOf(text, key));
+    return given === MOST_GIVEN ? undefined : given;
   }
 
   /**
-   * Keeps a use for the holder of the key while its certificate is signed: no more are signed for at a time than there are uses. Call the
+   * Keeps a use for the instance with the key while its certificate is signed: no more are signed for at a time than there are uses. Call the
    * result when it is spent, or given up. Throws EnrolmentError.
    */
   hold(text: string, key: string, usesLeft: number): () => void {
-    if (this.#hasSpent(text, key)) return () => undefined;
+    if (this.#givenFor(text, key) !== undefined) return () => undefined;
     if (usesLeft < 1) throw new EnrolmentError("refused", NO_USES_LEFT);
     const id = parseToken(text)?.id ?? "";
     const held = this.#held.get(id) ?? 0;
@@ -66,9 +69,13 @@ export class TokenSpending {
     };
   }
 
-  /** Takes one use of the token for the holder of the key, and no second one. Rejects with EnrolmentError. */
+  /** Takes one use of the token for the instance with the key, and no second one. Rejects with EnrolmentError. */
   spend(text: string, key: string): Promise<void> {
-    if (this.#hasSpent(text, key)) return Promise.resolve();
+    const given = this.#givenFor(text, key);
+    if (given !== undefined) {
+      this.#remember(nameOf(text, key), given + 1);
+      return Promise.resolve();
+    }
     const id = parseToken(text)?.id ?? "";
     return new Promise((done, failed) => {
       const waiting = this.#waiting.get(id);
@@ -116,7 +123,7 @@ export class TokenSpending {
     try {
       await takeUses(this.#store, this.#clock, first.text, served.length);
       for (const { name, done } of served) {
-        this.#remember(name);
+        this.#remember(name, 1);
         done();
       }
     } catch (thrown) {
@@ -126,9 +133,9 @@ export class TokenSpending {
       failed(new EnrolmentError("refused", NO_USES_LEFT));
   }
 
-  #remember(name: string): void {
-    this.#spent.add(name);
-    const [oldest] = this.#spent;
+  #remember(name: string, given: number): void {
+    this.#spent.set(name, given);
+    const [oldest] = this.#spent.keys();
     if (this.#spent.size > MOST_REMEMBERED && oldest !== undefined)
       this.#spent.delete(oldest);
   }

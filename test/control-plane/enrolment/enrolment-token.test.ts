@@ -3,6 +3,7 @@ import { X509Certificate } from "node:crypto";
 import t from "tap";
 import { enrolmentTokenKey } from "../../../src/control-plane/enrolment/enrolment-token.ts";
 import type { EnrolmentError } from "../../../src/control-plane/enrolment/enrolment-error.ts";
+import { MOST_GIVEN } from "../../../src/control-plane/enrolment/token-spending.ts";
 import { openSqliteStore } from "../../../src/control-plane/store/sqlite.ts";
 import { readBinding } from "../../../src/identity/extensions.ts";
 import type { IssueResponse } from "../../../src/push/messages.ts";
@@ -233,3 +234,36 @@ void t.test(
     );
   },
 );
+
+void t.test(
+  "a use is one instance's: its key stands for no other name",
+  async (t) => {
+    const { store, enrolment, token } = await startEnrolment(t);
+    const { id, text } = await token({ uses: 1 });
+    const request = { token: text, csr: csr() };
+    const nameOf = ({ certificateChain }: IssueResponse): string | undefined =>
+      readBinding(new X509Certificate(certificateChain))?.name;
+    const enrol = (name: string): Promise<IssueResponse> =>
+      enrolment.enrol({ ...request, name }, REMOTE);
+    const made = nameOf(await enrol(""));
+    t.match(made, /^web-[0-9a-f]{8}$/);
+    t.equal(nameOf(await enrol("")), made, "asked again, it is the same");
+    for (const name of ["web-2", "web-3"])
+      await t.rejects(enrol(name), { message: /no uses left/ }, name);
+    t.match(await store.get(enrolmentTokenKey(id)), { spec: { usesLeft: 0 } });
+  },
+);
+
+void t.test("a use gives a few certificates, and no more", async (t) => {
+  const { enrolment, token, store } = await startEnrolment(t);
+  const { text } = await token({ uses: 1 });
+  const request = { token: text, csr: csr(), name: "web-1" };
+  for (let count = 0; count < MOST_GIVEN; count += 1)
+    await enrolment.enrol(request, REMOTE);
+  await t.rejects(enrolment.enrol(request, REMOTE), {
+    kind: "refused",
+    message: /no uses left/,
+  });
+  const { entries } = await store.audited({ readable: "all", limit: 100 });
+  t.equal(entries.length, MOST_GIVEN);
+});

@@ -16,7 +16,7 @@ interface Signing {
 function rig(limits: { atOnce: number; waiting: number }): {
   readonly clock: ReturnType<typeof fakeClock>;
   readonly signings: Signing[];
-  readonly ask: () => Promise<string>;
+  readonly ask: (asker?: string) => Promise<string>;
   /** Issuer, result, number and seconds of each series. */
   readonly results: () => readonly (readonly (string | number)[])[];
   /** In progress, waiting. */
@@ -39,8 +39,9 @@ function rig(limits: { atOnce: number; waiting: number }): {
       ["in_progress", "waiting"].map(
         (state) => signing.signatures.with(state).value,
       ),
-    ask: () =>
+    ask: (asker = "one") =>
       queue.run(
+        asker,
         (signal) =>
           new Promise<string>((done, failed) => {
             signings.push({ signal, done, failed });
@@ -54,7 +55,7 @@ void t.test(
   async (t) => {
     const limits = { atOnce: 16, waiting: 2000 };
     const { ask, signings, clock, open, results } = rig(limits);
-    const asked = Promise.allSettled(Array.from({ length: 1000 }, ask));
+    const asked = Promise.allSettled(Array.from({ length: 1000 }, () => ask()));
     t.same(open(), [16, 984], "the gauge");
     let most = 0;
     for (let next = 0; next < 1000; next += 1) {
@@ -76,6 +77,27 @@ void t.test(
     ]);
   },
 );
+
+void t.test("one that asks for many keeps no other waiting", async (t) => {
+  const { ask, signings, clock } = rig({ atOnce: 1, waiting: 2000 });
+  const order: string[] = [];
+  const asked = [
+    ...Array.from({ length: 5 }, () => "many"),
+    "first",
+    "second",
+    "first",
+  ].map((asker) => ask(asker).then(() => order.push(asker)));
+  for (let ended = 0; ended < asked.length; ended += 1) {
+    await nextTurn();
+    signings[ended]?.done("signed");
+  }
+  await Promise.all(asked);
+  t.same(order, [
+    ...["many", "many", "first", "second"],
+    ...["many", "first", "many", "many"],
+  ]);
+  t.equal(clock.pending, 0);
+});
 
 void t.test("what is too much is refused at once", async (t) => {
   const { ask, signings, results } = rig({ atOnce: 1, waiting: 2 });
