@@ -5,6 +5,10 @@ import { createInterface } from "node:readline";
 import t, { type Test } from "tap";
 import { startApi } from "../../../src/control-plane/api/server.ts";
 import {
+  createApiToken,
+  type MadeToken,
+} from "../../../src/control-plane/tokens.ts";
+import {
   fields,
   OWN,
   rig,
@@ -36,18 +40,18 @@ async function watchingRig(
   settings: Parameters<typeof rig>[1] = {},
 ): Promise<
   Rig & {
-    watch: (url: string) => Promise<Watching>;
+    watch: (url: string, headers?: Record<string, string>) => Promise<Watching>;
     close: () => Promise<void>;
   }
 > {
   const made = await rig(t, settings);
   const running = await startApi(made.options, { host: "127.0.0.1", port: 0 });
   t.teardown(() => running.close());
-  const headers = await made.as("viewer");
+  const viewer = await made.as("viewer");
   return {
     ...made,
     close: () => running.close(),
-    async watch(url) {
+    async watch(url, headers = viewer) {
       const request = get(`${running.url}${url}`, { headers, agent: false });
       const [response] = (await once(request, "response")) as [IncomingMessage];
       response.on("error", () => undefined);
@@ -248,6 +252,35 @@ void t.test("a watch ends with its time, and with the API", async (t) => {
   t.ok(clock.pending < before, "its timers are gone");
   await close();
   t.equal(short(await endless.next()), "end");
+});
+
+void t.test("a watch ends with its token", async (t) => {
+  const { call, watch, clock, store } = await watchingRig(t);
+  const token = (ttl?: number): Promise<MadeToken> =>
+    createApiToken(store, clock, {
+      role: "viewer",
+      ...(ttl === undefined ? {} : { ttl }),
+    });
+  const open = (made: MadeToken): Promise<Watching> =>
+    watch(`${SHOP}/services?watch=1`, {
+      authorization: `Bearer ${made.token}`,
+    });
+  const stolen = await token();
+  const [revoked, expired, good] = [
+    await open(stolen),
+    await open(await token(7000)),
+    await open(await token()),
+  ];
+  await call("PUT", `${SHOP}/services/a`, service("a"));
+  for (const each of [revoked, expired, good])
+    t.equal(short(await each.next()), "ADDED a");
+  t.equal((await call("DELETE", `/tokens/api/${stolen.id}`)).code, 200);
+  clock.advance(5000);
+  t.equal(short(await revoked.next()), "end", "revoked");
+  clock.advance(5000);
+  t.equal(short(await expired.next()), "end", "expired");
+  await call("PUT", `${SHOP}/services/b`, service("b"));
+  t.equal(short(await good.next()), "ADDED b");
 });
 
 void t.test("a client that goes away leaves nothing behind", async (t) => {

@@ -9,12 +9,21 @@ import type { Api } from "../api.ts";
 import {
   judgeCertificate,
   type ClientCertificates,
+  type ShownCertificate,
 } from "./client-certificates.ts";
 import { CALLERS, type Callers } from "./callers.ts";
 import { ApiError } from "../errors.ts";
 
 const BEARER = /^Bearer +([A-Za-z0-9._~+/=-]+) *$/i;
 
+/** Who sent a request, and what certificate was looked at for it. */
+interface Identified {
+  readonly principal: Principal | undefined;
+  readonly shown: ShownCertificate | undefined;
+}
+
+/** Finds it out anew. */
+const identifiers = new WeakMap<FastifyRequest, () => Promise<Identified>>();
 /** Set when the request passed authentication, and looked up by the handlers. */
 const principals = new WeakMap<FastifyRequest, Principal>();
 const authors = new WeakMap<FastifyRequest, Author>();
@@ -35,19 +44,24 @@ export function addAuthentication(
     }
     const header = request.headers.authorization;
     const [, token] = BEARER.exec(header ?? "") ?? [];
-    // A token that is sent decides alone.
-    const shown =
-      header === undefined
-        ? judgeCertificate(request.raw, clients, clock.wall())
-        : undefined;
-    const principal =
-      shown?.kind === "accepted"
-        ? shown.principal
-        : token === undefined
-          ? undefined
-          : await authenticate(store, clock, token);
+    const identify = async (): Promise<Identified> => {
+      // A token that is sent decides alone.
+      const shown =
+        header === undefined
+          ? judgeCertificate(request.raw, clients, clock.wall())
+          : undefined;
+      const principal =
+        shown?.kind === "accepted"
+          ? shown.principal
+          : token === undefined
+            ? undefined
+            : await authenticate(store, clock, token);
+      return { principal, shown };
+    };
+    const { principal, shown } = await identify();
     if (principal !== undefined) {
       principals.set(request, principal);
+      identifiers.set(request, identify);
       onProof(request, principal.tokenId);
       const why = callers.refusal(principal, namespaceOf(request));
       if (why !== undefined) throw new ApiError("Forbidden", why);
@@ -65,6 +79,17 @@ export function addAuthentication(
           : "the API token is not known, not well-formed, revoked or expired",
     );
   });
+}
+
+/** Whether what the request was let in with is good yet: its token may be revoked while its response goes on. */
+export async function standsYet(request: FastifyRequest): Promise<boolean> {
+  try {
+    const found = await identifiers.get(request)?.();
+    return found?.principal !== undefined;
+  } catch {
+    // The store is closed.
+    return false;
+  }
 }
 
 /** What leads to no route tells nobody so without a token. */

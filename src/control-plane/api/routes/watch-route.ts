@@ -1,11 +1,15 @@
-/** A list that is watched: its response goes on with each change until the client, the API or its time ends it. */
+/** A list that is watched: its response goes on with each change until the client, the API or its time ends it, or its token is good no more. */
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { Clock } from "../../../core/clock.ts";
 import type { KindDefinition } from "../../../resources/kind.ts";
 import type { ApiOptions } from "../options.ts";
+import { standsYet } from "../rights/authentication.ts";
 import { openWatch } from "../watch.ts";
 import { readSelector, type Target } from "./resource-handlers.ts";
 import { fieldsOf } from "./route-parts.ts";
+
+/** Milliseconds between two looks at the token, or the client certificate: as long as sidecars' connections outlive theirs. */
+const LOOK_AGAIN = 5000;
 
 export async function watch(
   { store, clock }: ApiOptions,
@@ -20,6 +24,7 @@ export async function watch(
   const seconds = query["timeoutSeconds"];
   const over = overSignal(
     clock,
+    request,
     reply,
     seconds === undefined ? undefined : Number(seconds) * 1000,
   );
@@ -42,17 +47,24 @@ function isYes(text: string | undefined): boolean {
   return text === "1" || text === "true";
 }
 
-/** Aborts when the client goes away, or after `ms`. */
+/** Aborts when the client goes away or has no right any more, or after `ms`. */
 function overSignal(
   clock: Clock,
+  request: FastifyRequest,
   reply: FastifyReply,
   ms: number | undefined,
 ): AbortSignal {
   const over = new AbortController();
   const cancel =
     ms === undefined ? undefined : clock.after(ms, () => over.abort());
+  const cancelLooks = clock.every(LOOK_AGAIN, () => {
+    void standsYet(request).then((stands) => {
+      if (!stands) over.abort();
+    });
+  });
   reply.raw.once("close", () => {
     cancel?.();
+    cancelLooks();
     over.abort();
   });
   return over.signal;
