@@ -6,6 +6,7 @@ import { isObject } from "../core/text/json.ts";
 import { wait } from "../core/clock.ts";
 import { messageOf, systemCode, UserError } from "../core/errors.ts";
 import { keepAlive } from "../core/keep-alive.ts";
+import { isExposed } from "../core/text/network.ts";
 import { withoutFinalSlashes } from "../core/text/url.ts";
 import { readSecret } from "../core/secret-file.ts";
 import type { Command } from "commander";
@@ -108,6 +109,11 @@ export async function connectApi(
     tls?.cert === undefined || options.tokenFile !== undefined
       ? await findToken(context, options)
       : undefined;
+  const url = URL.parse(base);
+  if (token !== undefined && url !== null && isExposed(url))
+    throw new UserError(
+      `invalid --server ${base}: expected https, since the token goes there; http is for this machine alone`,
+    );
   const headers: Record<string, string> =
     token === undefined ? {} : { authorization: `Bearer ${token}` };
   // Loaded here: a sidecar knows this module for its errors only, and makes no call.

@@ -23,3 +23,23 @@ export function printOutput(
 ): void {
   context.print(output === "json" ? asJson(value) : text());
 }
+
+/** What others wrote in one line of ours: it cannot begin another. */
+export function inOneLine(text: string): string {
+  return text.replaceAll(/[\n\r]+/g, " ");
+}
+
+/** What a painter writes, or else a control character (C0, DEL, C1) that is neither the end of a line nor a tab. */
+const CONTROL = /\u001b\[(?:1|2|22|3[1-69])m|[\0-\x08\x0b-\x1f\x7f-\x9f]/g;
+
+/**
+ * The text as a terminal may have it. Reasons, versions, names and annotations come from others, and could move the cursor or rewrite what
+ * is above. Written as JSON and quoted YAML write them, so that these stay what they are.
+ */
+export function visible(text: string, colours: boolean): string {
+  return text.replaceAll(CONTROL, (found) =>
+    colours && found.length > 1
+      ? found
+      : `\\u${found.charCodeAt(0).toString(16).padStart(4, "0")}${found.slice(1)}`,
+  );
+}

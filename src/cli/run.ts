@@ -10,6 +10,7 @@ import { ApiError } from "./client.ts";
 import type { CliContext } from "./context.ts";
 import { addExamples } from "./examples.ts";
 import { beginWithFlags, flagsOf } from "../runtime/node-flags.ts";
+import { visible } from "./output.ts";
 import { applyConfigFile } from "./settings.ts";
 import { painter } from "./table.ts";
 
@@ -85,8 +86,14 @@ export async function run(
 /** As `run`, in a world of the caller's making. */
 export async function runWith(
   argv: readonly string[],
-  context: CliContext,
+  world: CliContext,
 ): Promise<number> {
+  const { colours } = world;
+  const context: CliContext = {
+    ...world,
+    print: (text) => world.print(visible(text, colours)),
+    complain: (text) => world.complain(visible(text, colours)),
+  };
   try {
     const program = await makeProgram(context, argv[0]);
     await program.parseAsync(argv, { from: "user" });

@@ -1,10 +1,12 @@
 /** Columns that line up, and colour where a person watches. */
+import { inOneLine } from "./output.ts";
 
 /** Two spaces between columns, each as wide as its widest cell; the last one is not padded. */
 export function table(
   header: readonly string[],
-  rows: readonly (readonly string[])[],
+  given: readonly (readonly string[])[],
 ): string {
+  const rows = given.map((row) => row.map(inOneLine));
   const widths = header.map((name, column) =>
     Math.max(
       name.length,

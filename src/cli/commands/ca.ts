@@ -12,7 +12,7 @@ import {
   type ServerOptions,
 } from "../client.ts";
 import type { CliContext } from "../context.ts";
-import { outputOption, printOutput } from "../output.ts";
+import { inOneLine, outputOption, printOutput } from "../output.ts";
 import { option } from "../settings.ts";
 import { durationOption } from "../sidecar-settings.ts";
 
@@ -164,7 +164,10 @@ function waitsFor({
     return fault === undefined ? "waits for no sidecar" : textOf(fault);
   const named = behind
     .slice(0, MOST_NAMED)
-    .map(({ sidecar, why }) => `\n  ${textOf(sidecar)}: ${textOf(why)}`);
+    .map(
+      ({ sidecar, why }) =>
+        `\n  ${inOneLine(`${textOf(sidecar)}: ${textOf(why)}`)}`,
+    );
   const more = behind.length - named.length;
   return `waits for ${behind.length}:${named.join("")}${more > 0 ? `\n  and ${more} more` : ""}`;
 }

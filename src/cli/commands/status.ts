@@ -6,7 +6,7 @@ import type { SidecarStatus } from "../../control-plane/push/status.ts";
 import type { Instead } from "../../push/stand-in.ts";
 import { connectApi, withServer, type ServerOptions } from "../client.ts";
 import type { CliContext } from "../context.ts";
-import { outputOption, printOutput } from "../output.ts";
+import { inOneLine, outputOption, printOutput } from "../output.ts";
 import { egressText, type EgressStatus } from "../observed/egress-text.ts";
 import {
   plaintextText,
@@ -110,7 +110,7 @@ function render(status: MeshStatus, paint: Paint): string {
     refused === undefined
       ? []
       : [
-          `${paint("red", `${namespace}/${name}`)} refused revision ${refused.version.revision} of store ${refused.version.store}, ${age(now - refused.at)} ago:\n  ${refused.reason}\n`,
+          `${paint("red", `${namespace}/${name}`)} refused revision ${refused.version.revision} of store ${refused.version.store}, ${age(now - refused.at)} ago:\n  ${inOneLine(refused.reason)}\n`,
         ],
   );
   return `${head}\n${table(["SIDECAR", "STATE", "WORKLOAD", "REVISION", "CONFIG", "HOLDS", "AGE", "CERTIFICATE ENDS"], rows)}${refusals.length === 0 ? "" : `\n${refusals.join("")}`}${unreadOf(status, paint)}${unconfirmedOf(status, paint)}${adviceOf(status)}`;
@@ -164,10 +164,10 @@ function unreadOf({ sidecars }: MeshStatus, paint: Paint): string {
       const more = count - resources.length;
       const noun = count === 1 ? "resource" : "resources";
       return [
-        `${paint("yellow", `${namespace}/${name}`)} (version ${agent.version}, schema ${agent.schema}) does not know all of ${count} ${noun}:\n`,
+        `${paint("yellow", `${namespace}/${name}`)} (version ${inOneLine(agent.version)}, schema ${agent.schema}) does not know all of ${count} ${noun}:\n`,
         ...resources.map(
           ({ resource, fields, instead }) =>
-            `  ${resource}: ${fields.join(", ")}; ${INSTEAD_TEXT[instead]}\n`,
+            `  ${inOneLine(`${resource}: ${fields.join(", ")}`)}; ${INSTEAD_TEXT[instead]}\n`,
         ),
         more > 0 ? `  and ${more} more\n` : "",
       ];

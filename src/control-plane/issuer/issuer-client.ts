@@ -4,7 +4,7 @@ import { readFile } from "node:fs/promises";
 import { messageOf, UserError } from "../../core/errors.ts";
 import { readSecret } from "../../core/secret-file.ts";
 import { isObject } from "../../core/text/json.ts";
-import { isWithin } from "../../core/text/network.ts";
+import { isExposed } from "../../core/text/network.ts";
 
 export interface IssuerServer {
   /** PEM of the authorities that the server's certificate leads to; absent: those of the system. */
@@ -29,7 +29,6 @@ export class IssuerStatus extends Error {
 const LONGEST = 256 * 1024;
 const MOST_TOLD = 300;
 const CONNECTIONS = 16;
-const LOOPBACK = ["127.0.0.0/8", "::1/128"];
 /** Milliseconds. */
 const CONNECT = 5000;
 const KEEP_ALIVE = 4000;
@@ -46,12 +45,7 @@ export function issuerUrl(text: string, flag: string): URL {
     throw new UserError(
       `invalid ${flag} ${text}: expected an address with https and without credentials`,
     );
-  const host = url.hostname.replace(/^\[(.*)\]$/, "$1");
-  if (
-    url.protocol === "http:" &&
-    host !== "localhost" &&
-    !isWithin(host, LOOPBACK)
-  )
+  if (isExposed(url))
     throw new UserError(
       `invalid ${flag} ${text}: expected https, since what proves this control plane goes there; http is for this machine alone`,
     );

@@ -5,6 +5,7 @@ import { messageOf } from "../../core/errors.ts";
 import type { Logger } from "../../core/log.ts";
 import {
   canonicalAddress,
+  isLoopback,
   isWithin,
   unreachable,
 } from "../../core/text/network.ts";
@@ -39,8 +40,6 @@ export interface Claims {
 }
 
 const RETRY = 1000;
-/** Callers over loopback are on the control plane's machine. */
-const LOOPBACK = ["127.0.0.0/8", "::1/128"];
 
 export interface ClaimsOptions {
   readonly store: Store;
@@ -149,7 +148,7 @@ function checkAddress({ source, addresses }: Peer, address: string): string {
   if (
     plain === canonicalAddress(source) ||
     isWithin(plain, addresses) ||
-    (isWithin(source, LOOPBACK) && isOfThisMachine(plain))
+    (isLoopback(source) && isOfThisMachine(plain))
   )
     return plain;
   throw new RegistrationError(

@@ -92,6 +92,19 @@ function bitsOf(address: ipaddr.IPv4 | ipaddr.IPv6): string {
   return `${bytes.length === 4 ? 4 : 6}${bytes.map((byte) => byte.toString(2).padStart(8, "0")).join("")}`;
 }
 
+/** Callers from there, and what is called there, are on this machine. */
+const LOOPBACK = ["127.0.0.0/8", "::1/128"];
+
+export function isLoopback(address: string): boolean {
+  return isWithin(address, LOOPBACK);
+}
+
+/** Whether what is sent to the URL can be read on the way. */
+export function isExposed({ protocol, hostname }: URL): boolean {
+  const host = hostname.replace(/^\[(.*)\]$/, "$1");
+  return protocol === "http:" && host !== "localhost" && !isLoopback(host);
+}
+
 /** Why nobody can be reached by the address from elsewhere; undefined where somebody may be. */
 export function unreachable(address: string): string | undefined {
   return UNREACHABLE.get(ipaddr.parse(address).range());

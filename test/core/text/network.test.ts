@@ -2,6 +2,8 @@ import t from "tap";
 import {
   canonicalAddress,
   canonicalRange,
+  isExposed,
+  isLoopback,
   isWithin,
   unmapped,
   unreachable,
@@ -84,5 +86,23 @@ void t.test("nobody else reaches some addresses", (t) => {
     "198.18.0.1",
   ])
     t.equal(unreachable(address), undefined, address);
+  t.end();
+});
+
+void t.test("what leaves this machine in plaintext is exposed", (t) => {
+  for (const [url, exposed] of [
+    ["https://ca.test/", false],
+    ["http://ca.test/", true],
+    ["http://10.0.0.1/", true],
+    ["http://localhost.test/", true],
+    ["http://localhost:1/", false],
+    ["http://127.0.0.1/", false],
+    ["http://127.1/", false],
+    ["http://[::1]:5/", false],
+    ["http://[::2]/", true],
+  ] as const)
+    t.equal(isExposed(new URL(url)), exposed, url);
+  t.ok(isLoopback("::ffff:127.0.0.1"));
+  t.notOk(isLoopback("128.0.0.1"));
   t.end();
 });
