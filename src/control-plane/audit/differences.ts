@@ -35,6 +35,8 @@ export function differencesOf(
   after: Resource | undefined,
 ): Differences {
   const found = new Found();
+  // First what acts: where there is no room for all, annotations do not take it.
+  found.compare(["spec"], before?.spec, after?.spec, false);
   for (const part of ["labels", "annotations"] as const)
     found.compare(
       ["metadata", part],
@@ -43,7 +45,6 @@ export function differencesOf(
       // An annotation may repeat all of the spec.
       part === "annotations",
     );
-  found.compare(["spec"], before?.spec, after?.spec, false);
   return { changes: found.changes, more: found.more };
 }
 

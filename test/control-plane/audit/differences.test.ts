@@ -59,14 +59,14 @@ void t.test("fields that differ, by path, with both values", (t) => {
 void t.test("a creation and a removal list every field", (t) => {
   const made = resource({ a: 1, b: [{ c: 2 }] }, { labels: { app: "web" } });
   t.strictSame(differencesOf(undefined, made).changes, [
-    { path: "metadata.labels.app", after: "web" },
     { path: "spec.a", after: 1 },
     { path: "spec.b[0].c", after: 2 },
+    { path: "metadata.labels.app", after: "web" },
   ]);
   t.strictSame(differencesOf(made, undefined).changes, [
-    { path: "metadata.labels.app", before: "web" },
     { path: "spec.a", before: 1 },
     { path: "spec.b[0].c", before: 2 },
+    { path: "metadata.labels.app", before: "web" },
   ]);
   t.end();
 });
@@ -114,8 +114,8 @@ void t.test(
       }
     const annotated = resource({}, { annotations: { "last-applied": SECRET } });
     t.strictSame(differencesOf(undefined, annotated).changes, [
-      { path: "metadata.annotations.last-applied", hidden: true },
       { path: "spec", after: {} },
+      { path: "metadata.annotations.last-applied", hidden: true },
     ]);
     for (const spec of [
       { forwardOriginalToken: true },
@@ -143,6 +143,19 @@ void t.test("an entry is bounded, whatever the resource", (t) => {
     resource({ a: "y" }),
   ).changes;
   t.equal(String(long?.before).length, LONGEST_VALUE + 1);
+  t.end();
+});
+
+void t.test("labels and annotations hide no change of the spec", (t) => {
+  const noise = Object.fromEntries(
+    Array.from({ length: MOST_CHANGES }, (_, index) => [`n${index}`, "x"]),
+  );
+  const { changes, more } = differencesOf(
+    resource({ action: "DENY" }),
+    resource({ action: "ALLOW" }, { labels: noise, annotations: noise }),
+  );
+  t.match(changes[0], { path: "spec.action", before: "DENY", after: "ALLOW" });
+  t.equal(changes.length + more, 1 + 2 * MOST_CHANGES);
   t.end();
 });
 
