@@ -22,30 +22,41 @@ export type VaultAccess =
 
 /** Share of a token's life after which another one is asked for. */
 const RENEW_AT = 2 / 3;
+/** Milliseconds for a login, however long those that wait for it have yet. */
+const LOGIN = 10_000;
+/** Milliseconds after a login whose token was refused, too, in which no refusal leads to another: each leaves a lease in Vault. */
+const NO_LOGIN = 10_000;
 
 export function vaultSigner(
   client: IssuerClient,
   url: URL,
   access: VaultAccess,
-  clock: Pick<Clock, "now">,
+  clock: Pick<Clock, "now" | "after">,
 ): RemoteSigner {
   const tokens = new VaultTokens(client, access, clock);
   return {
     async sign(asked, signal) {
       const post = (token: string): Promise<Record<string, unknown>> =>
         client.post(url, { "x-vault-token": token }, bodyOf(asked), signal);
-      const token = await tokens.get(signal);
+      const token = await tokens.get();
       try {
         return chainOf(await post(token));
       } catch (thrown) {
         // The token was taken back, or Vault has forgotten it: a login gives another.
-        const isRefused =
-          thrown instanceof IssuerStatus && thrown.status === 403;
-        if (!isRefused || !tokens.forget(token)) throw thrown;
-        return chainOf(await post(await tokens.get(signal)));
+        if (!isRefusal(thrown) || !tokens.forget(token)) throw thrown;
+      }
+      try {
+        return chainOf(await post(await tokens.get()));
+      } catch (thrown) {
+        if (isRefusal(thrown)) tokens.wasOfNoUse();
+        throw thrown;
       }
     },
   };
+}
+
+function isRefusal(thrown: unknown): boolean {
+  return thrown instanceof IssuerStatus && thrown.status === 403;
 }
 
 function bodyOf({ csr, spiffeId, binding, seconds }: Asked): object {
@@ -77,28 +88,29 @@ function chainOf({ data }: Record<string, unknown>): string {
 class VaultTokens {
   readonly #client: IssuerClient;
   readonly #access: VaultAccess;
-  readonly #clock: Pick<Clock, "now">;
+  readonly #clock: Pick<Clock, "now" | "after">;
   #login: Promise<string> | undefined;
   #token: string | undefined;
   #until: MonotonicMs = -Infinity;
+  #noLoginUntil: MonotonicMs = -Infinity;
 
   constructor(
     client: IssuerClient,
     access: VaultAccess,
-    clock: Pick<Clock, "now">,
+    clock: Pick<Clock, "now" | "after">,
   ) {
     this.#client = client;
     this.#access = access;
     this.#clock = clock;
   }
 
-  /** All that ask meanwhile share a login. */
-  async get(signal: AbortSignal): Promise<string> {
+  /** All that ask meanwhile share a login, which goes on where the first of them gives up. */
+  async get(): Promise<string> {
     const access = this.#access;
     if (access.kind === "token") return readToken(access.file);
     if (this.#token !== undefined && this.#clock.now() < this.#until)
       return this.#token;
-    this.#login ??= this.#logIn(access, signal).finally(() => {
+    this.#login ??= this.#logInTimely(access).finally(() => {
       this.#login = undefined;
     });
     return this.#login;
@@ -106,8 +118,29 @@ class VaultTokens {
 
   /** Whether another one can be had in its place. */
   forget(token: string): boolean {
+    if (this.#access.kind !== "login" || this.#clock.now() < this.#noLoginUntil)
+      return false;
     if (this.#token === token) this.#token = undefined;
-    return this.#access.kind === "login";
+    return true;
+  }
+
+  /** Also the token of a new login is refused: it is not the token's fault. */
+  wasOfNoUse(): void {
+    this.#noLoginUntil = this.#clock.now() + NO_LOGIN;
+  }
+
+  async #logInTimely(
+    access: Extract<VaultAccess, { kind: "login" }>,
+  ): Promise<string> {
+    const late = new AbortController();
+    const cancel = this.#clock.after(LOGIN, () =>
+      late.abort(new Error(`the login was not over within ${LOGIN / 1000} s`)),
+    );
+    try {
+      return await this.#logIn(access, late.signal);
+    } finally {
+      cancel();
+    }
   }
 
   async #logIn(

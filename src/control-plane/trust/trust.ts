@@ -95,7 +95,6 @@ export class Trust {
   #signed: SignedBundle | undefined;
   /** When the chain ends by which it is signed. */
   #signersEnd: WallMs = -Infinity;
-  #isBeginning = false;
   readonly #offer: WatchSource<TrustOffer>;
   readonly #steps = new KeyedQueue();
 
@@ -194,7 +193,7 @@ export class Trust {
 
   /** The roots of the external issuer are others. */
   followIssuer(): Promise<void> {
-    return this.#steps.run("step", () =>
+    return this.#step(() =>
       this.#take(this.#succession, this.#note.rotation, {}),
     );
   }
@@ -211,75 +210,70 @@ export class Trust {
    * serial in any case: where the store is a copy of an earlier one, sidecars may have acknowledged more than it tells of.
    */
   goOn(rotation: Rotation | undefined): Promise<void> {
-    return this.#step(this.#succession, rotation, {
-      anew: rotation !== undefined,
-    });
+    return this.#step(() =>
+      this.#take(this.#succession, rotation, { anew: rotation !== undefined }),
+    );
   }
 
   /** Adds a new root. Throws UserError where a rotation is in progress, or is not this control plane's to begin. */
   async begin(): Promise<void> {
     if (this.#options.issuer?.signs === true)
       throw new UserError(ROTATED_ELSEWHERE);
-    if (this.#note.rotation !== undefined || this.#isBeginning)
-      throw new UserError("a rotation of the root is in progress");
-    this.#isBeginning = true;
-    try {
-      await this.#add();
-    } finally {
-      this.#isBeginning = false;
-    }
+    await this.#step(async () => {
+      if (this.#note.rotation !== undefined)
+        throw new UserError("a rotation of the root is in progress");
+      const { current } = this.#succession;
+      const next = await makeSuccessor(this.#options, current);
+      const now = this.#options.clock.wall();
+      const [from, to] = [current.fingerprint, next.fingerprint];
+      await this.#take(
+        { current, next },
+        { phase: "add", from, to, startedAt: now, since: now, abandoned: [] },
+      );
+    });
   }
 
   /** Issues from the new root. `sidecars`: how many have to renew. */
   async reissue(sidecars: number): Promise<void> {
     const { least, most } = SPREAD;
-    await this.#step(this.#succession, this.#inPhase("reissue"), {
-      renewWithin: Math.min(most, Math.max(least, sidecars * RENEWAL)),
-    });
+    await this.#step(() =>
+      this.#take(this.#succession, this.#inPhase("reissue"), {
+        renewWithin: Math.min(most, Math.max(least, sidecars * RENEWAL)),
+      }),
+    );
   }
 
   /** The old root is not trusted any more, and its keys are removed. */
   async retire(): Promise<void> {
-    const rotation = this.#inPhase("retire");
-    if (this.#succession.next !== undefined)
-      this.#succession = {
-        current: await promote(this.#options),
-        next: undefined,
-      };
-    await this.#step(this.#succession, rotation);
+    await this.#step(async () => {
+      const rotation = this.#inPhase("retire");
+      if (this.#succession.next !== undefined)
+        this.#succession = {
+          current: await promote(this.#options),
+          next: undefined,
+        };
+      await this.#take(this.#succession, rotation);
+    });
   }
 
   async finish(): Promise<void> {
-    const { rotation: _over, ...rest } = this.#note;
-    const { from, to, startedAt } = this.#inPhase("retire");
-    const finishedAt = this.#options.clock.wall();
-    await this.#keep({ ...rest, last: { from, to, startedAt, finishedAt } });
+    await this.#step(async () => {
+      const { rotation: _over, ...rest } = this.#note;
+      const { from, to, startedAt } = this.#inPhase("retire");
+      const finishedAt = this.#options.clock.wall();
+      await this.#keep({ ...rest, last: { from, to, startedAt, finishedAt } });
+    });
   }
 
   /** These are not waited for. */
   async abandon(sidecars: readonly string[]): Promise<void> {
-    const { rotation } = this.#note;
-    if (rotation === undefined) return;
-    const abandoned = [...new Set([...rotation.abandoned, ...sidecars])].sort();
-    await this.#keep({ ...this.#note, rotation: { ...rotation, abandoned } });
-  }
-
-  async #add(): Promise<void> {
-    const { clock } = this.#options;
-    const { current } = this.#succession;
-    const next = await makeSuccessor(this.#options, current);
-    const now = clock.wall();
-    await this.#step(
-      { current, next },
-      {
-        phase: "add",
-        from: current.fingerprint,
-        to: next.fingerprint,
-        startedAt: now,
-        since: now,
-        abandoned: [],
-      },
-    );
+    await this.#step(async () => {
+      const { rotation } = this.#note;
+      if (rotation === undefined) return;
+      const all = new Set([...rotation.abandoned, ...sidecars]);
+      const abandoned = [...all].sort();
+      await this.#keep({ ...this.#note, rotation: { ...rotation, abandoned } });
+    });
   }
 
   get #issuer(): Authority {
@@ -295,20 +289,16 @@ export class Trust {
     return { ...rotation, phase, since: this.#options.clock.wall() };
   }
 
-  /** One after another: each stands on the note of the one before. `anew`: under a new serial, also where it says the same. */
-  #step(
-    succession: Succession,
-    rotation: Rotation | undefined,
-    how: { readonly renewWithin?: number; readonly anew?: boolean } = {},
-  ): Promise<void> {
-    return this.#steps.run("step", () => this.#take(succession, rotation, how));
+  /** One after another: each stands on the note of the one before, whoever asks for it. */
+  #step(run: () => Promise<void>): Promise<void> {
+    return this.#steps.run("step", run);
   }
 
-  /** Kept first: what was told to a sidecar is known after a crash. */
+  /** In a step. Kept first: what was told to a sidecar is known after a crash. `anew`: under a new serial, also where it says the same. */
   async #take(
     succession: Succession,
     rotation: Rotation | undefined,
-    how: { readonly renewWithin?: number; readonly anew?: boolean },
+    how: { readonly renewWithin?: number; readonly anew?: boolean } = {},
   ): Promise<void> {
     const { issuer: elsewhere } = this.#options;
     const { current, next } = succession;

@@ -246,6 +246,9 @@ void t.test(
     state.good = "none";
     await t.rejects(sign(), { message: /403/ });
     t.equal(state.logins, 4, "and once only");
+    await t.rejects(sign(), { message: /403/ });
+    t.equal(state.logins, 4, "another login would be of no more use");
+    clock.advance(10_000);
     await file("login", "not JSON");
     await t.rejects(sign(), { message: /expected a JSON object, such as/ });
   },

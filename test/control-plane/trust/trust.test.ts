@@ -14,8 +14,12 @@ import {
   openTrust,
   type Trust,
 } from "../../../src/control-plane/trust/trust.ts";
-import { TRUST_NOTE } from "../../../src/control-plane/trust/trust-note.ts";
+import {
+  readNote,
+  TRUST_NOTE,
+} from "../../../src/control-plane/trust/trust-note.ts";
 import { silentLogger } from "../../../src/core/log.ts";
+import { nextTurn } from "../../../src/core/slices.ts";
 import { rootAbove } from "../../../src/identity/chain.ts";
 import { fingerprintOf, readCertificates } from "../../../src/identity/pem.ts";
 import { generatePrivateKey } from "../../../src/identity/private-key.ts";
@@ -334,3 +338,30 @@ void t.test("a begin that the store did not take goes on", async (t) => {
   t.match(trust.rotation, { phase: "add", to: trust.nextFingerprint });
   t.notOk(existsSync(join(directory, "prepared")));
 });
+
+void t.test(
+  "a step and an operator's word at one time lose nothing of each other",
+  async (t) => {
+    const { open, store } = await world(t);
+    const setNote = store.setNote.bind(store);
+    store.setNote = async (...note) => {
+      await nextTurn();
+      await setNote(...note);
+    };
+    const trust = await open();
+    const kept = async (): Promise<Trust["rotation"]> =>
+      readNote(await store.note(TRUST_NOTE))?.rotation;
+    await trust.begin();
+    await Promise.all([trust.reissue(1), trust.abandon(["shop/a"])]);
+    const abandoned = ["shop/a"];
+    t.match(trust.rotation, { phase: "reissue", abandoned });
+    t.match(await kept(), { phase: "reissue", abandoned });
+    await Promise.all([trust.abandon(["shop/b"]), trust.retire()]);
+    abandoned.push("shop/b");
+    t.match(trust.rotation, { phase: "retire", abandoned });
+    t.match(await kept(), { phase: "retire", abandoned });
+    await Promise.all([trust.finish(), trust.abandon(["shop/c"])]);
+    t.equal(trust.rotation, undefined);
+    t.equal(await kept(), undefined, "a word does not bring it back");
+  },
+);
