@@ -146,9 +146,24 @@ export class Strangers {
     if (siblings !== undefined && siblings.size >= limits.perSource)
       return this.#makeRoom(siblings, ofSource) ? undefined : ofSource;
     const ofAll = "too many connections";
-    if (this.#all.size >= limits.together)
-      return this.#makeRoom(this.#all.values(), ofAll) ? undefined : ofAll;
-    return undefined;
+    if (
+      this.#all.size < limits.together ||
+      this.#makeRoom(this.#all.values(), ofAll) ||
+      this.#shareOut(siblings?.size ?? 0, ofAll)
+    )
+      return undefined;
+    return ofAll;
+  }
+
+  /** Whether the source that has most has left its last place to one that has fewer: a few sources do not keep out all others. */
+  #shareOut(own: number, reason: string): boolean {
+    let most: ReadonlySet<Stranger> = new Set();
+    for (const each of this.#bySource.values())
+      if (each.size > most.size) most = each;
+    const newest = [...most].at(-1);
+    if (newest === undefined || most.size <= own + 1) return false;
+    this.#end(newest, reason);
+    return true;
   }
 
   /** Whether the oldest of `full` has left its place to a newcomer. */

@@ -112,6 +112,39 @@ void t.test(
 );
 
 void t.test(
+  "a few sources whose connections all wait do not keep out the others",
+  (t) => {
+    const strangers = new Strangers({
+      where: "a listener",
+      limits: { ...LIMITS, perSource: 4, together: 8 },
+      clock: fakeClock(),
+      logger: silentLogger,
+    });
+    t.teardown(() => strangers.close());
+    let port = 1;
+    const come = (remoteAddress: string): boolean => {
+      const raw = Object.defineProperties(new Socket(), {
+        remoteAddress: { value: remoteAddress },
+        remotePort: { value: (port += 1) },
+      });
+      const isIn = strangers.admit(raw);
+      if (isIn) strangers.waits(raw);
+      return isIn;
+    };
+    for (const source of ["10.0.0.1", "10.0.0.2"])
+      for (let count = 0; count < 4; count += 1) t.ok(come(source));
+    const sources = Array.from({ length: 9 }, (_, at) => `10.0.1.${at}`);
+    t.same(
+      sources.map(come),
+      sources.map((_, at) => at < 6),
+      "until each has its share",
+    );
+    t.equal(strangers.size, 8);
+    t.end();
+  },
+);
+
+void t.test(
   "nobody ages while the event loop stands still: the oldest is the one that is nearly served",
   async (t) => {
     const entered = await listener(t);
@@ -143,7 +176,17 @@ void t.test("one source has its share, and no more", async (t) => {
   await here.call("127.0.0.2");
   t.same(open(here), [true, true, false, true], "another has its own");
   await here.call("127.0.0.3");
-  t.same(open(here).at(-1), false, "all sources together are full");
+  t.same(
+    open(here),
+    [true, false, false, true, true],
+    "where all are full, at the cost of the one that has most",
+  );
+  for (const source of [1, 2, 4]) await here.call(`127.0.0.${source}`);
+  t.same(
+    open(here).slice(-3),
+    [false, false, false],
+    "each has as many as a newcomer would",
+  );
   t.equal(here.strangers.size, 3);
 });
 

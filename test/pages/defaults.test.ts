@@ -1,7 +1,10 @@
 /** Figures in the sentences of README and guide are the constants of the code. */
 import t from "tap";
 import { SETTLE } from "../../src/agent/files/look.ts";
-import { MOST_BODIES } from "../../src/control-plane/api/bodies.ts";
+import {
+  MOST_BODIES,
+  MOST_BODIES_OF_TOKEN,
+} from "../../src/control-plane/api/bodies.ts";
 import { ENROLMENT_DEFAULTS } from "../../src/control-plane/api/schemas.ts";
 import { PEER_LIMITS } from "../../src/control-plane/push/connection.ts";
 import { MOST_OF_INSTANCE } from "../../src/control-plane/push/listener.ts";
@@ -72,6 +75,7 @@ const SAID: Readonly<Record<string, readonly string[]>> = {
   "security.md": [
     `has ${MOST_OF_INSTANCE} connections, ${PEER_LIMITS.streams} streams each and ${PEER_LIMITS.message / 1_048_576} MiB a message`,
     `At most ${MOST_BODIES} bodies`,
+    `${MOST_BODIES_OF_TOKEN} of them of one token`,
     `closed for ${seconds(TURNED_AWAY.first)}, and for up to ${seconds(TURNED_AWAY.most)}`,
     `${256 / MESSAGES} MiB of 256`,
     `Certificates live ${HOURS} hours`,

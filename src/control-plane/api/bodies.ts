@@ -8,6 +8,7 @@ import {
 import type { Api } from "./api.ts";
 import { ApiError } from "./errors.ts";
 import { jsonFault } from "./json-fault.ts";
+import { tokenIdOf } from "./rights/authentication.ts";
 
 /** More than the largest useful resource, less than what would hurt. */
 export const BODY_LIMIT: number = 2 * 1024 * 1024;
@@ -21,8 +22,14 @@ export const MOST_ITEMS = 2000;
 /** Lists that are read and judged at one time; the others wait before their bodies are read. */
 export const MOST_LISTS = 4;
 
+/** The same of one token: however slowly it sends, others have a turn. */
+export const MOST_LISTS_OF_TOKEN = 2;
+
 /** Bodies that are read at one time, from all callers: with the limit above, 64 MiB. */
 export const MOST_BODIES = 32;
+
+/** The same of one token, so that none can keep all others from writing. */
+export const MOST_BODIES_OF_TOKEN = 8;
 
 /** YAML takes fifty times as long to read as JSON, and everything else waits meanwhile. */
 export const YAML_LIMIT: number = 256 * 1024;
@@ -54,6 +61,7 @@ declare module "fastify" {
 /** Refuses a body where too many are being read: a token gives no right to all of the memory. */
 export function limitBodies(api: Api): void {
   let reading = 0;
+  const ofToken = new Map<string, number>();
   api.addHook("preParsing", (request, reply, _payload, done) => {
     const { headers } = request;
     if (
@@ -63,22 +71,33 @@ export function limitBodies(api: Api): void {
       done();
       return;
     }
-    if (reading >= MOST_BODIES) {
+    const token = tokenIdOf(request) ?? "";
+    const own = ofToken.get(token) ?? 0;
+    const isFull = reading >= MOST_BODIES;
+    if (isFull || own >= MOST_BODIES_OF_TOKEN) {
       reply.header("retry-after", "1");
       reply.header("connection", "close");
+      const what = isFull
+        ? `${MOST_BODIES} request bodies`
+        : `${MOST_BODIES_OF_TOKEN} request bodies of this token`;
       done(
         new ApiError(
           "ServiceUnavailable",
-          `${MOST_BODIES} request bodies are being read: try again in a second`,
+          `${what} are being read: try again in a second`,
         ),
       );
       return;
     }
     reading += 1;
+    ofToken.set(token, own + 1);
     let over = false;
     const end = (): void => {
-      if (!over) reading -= 1;
+      if (over) return;
       over = true;
+      reading -= 1;
+      const left = (ofToken.get(token) ?? 1) - 1;
+      if (left > 0) ofToken.set(token, left);
+      else ofToken.delete(token);
     };
     // Whichever comes first: the body is read, or the exchange is over without it.
     request.raw.once("close", end);

@@ -22,6 +22,7 @@ import {
   BODY_LIMIT,
   JSON_TYPES,
   MOST_LISTS,
+  MOST_LISTS_OF_TOKEN,
   parseJson,
   parseYaml,
   YAML_LIMIT,
@@ -44,7 +45,7 @@ import { addMeshRoutes } from "./routes/mesh-routes.ts";
 import { isObject } from "../../core/text/json.ts";
 import type { ApiOptions } from "./options.ts";
 import { addResourceRoutes } from "./routes/resource-routes.ts";
-import { Turnstile } from "./turnstile.ts";
+import { SharedTurnstile } from "./turnstile.ts";
 import { validatorCompiler } from "./validation.ts";
 import { hideTokens } from "../tokens.ts";
 
@@ -170,7 +171,7 @@ export async function buildApi(
   addMeshRoutes(api, options);
   addTrustRoutes(api, options);
   addResourceRoutes(api, options, closing.signal);
-  const lists = new Turnstile(MOST_LISTS);
+  const lists = new SharedTurnstile(MOST_LISTS, MOST_LISTS_OF_TOKEN);
   addApplyRoutes(api, options, lists);
   addDeleteRoutes(api, options, lists);
   refuseOtherMethods(api, methods);

@@ -57,3 +57,39 @@ export class Turnstile {
     });
   }
 }
+
+/** The same among several holders: each has at most a share of the room, so that one that is slow leaves some to the others. */
+export class SharedTurnstile {
+  readonly #all: Turnstile;
+  readonly #share: number;
+  readonly #holders = new Map<
+    string,
+    { readonly own: Turnstile; guests: number }
+  >();
+
+  constructor(most: number, share: number) {
+    this.#all = new Turnstile(most);
+    this.#share = share;
+  }
+
+  /** Resolves with the way out when there is room for the holder. */
+  async enter(name: string): Promise<() => void> {
+    const holder = this.#holders.get(name) ?? {
+      own: new Turnstile(this.#share),
+      guests: 0,
+    };
+    this.#holders.set(name, holder);
+    holder.guests += 1;
+    const leaveOwn = await holder.own.enter();
+    const leaveAll = await this.#all.enter();
+    let inside = true;
+    return () => {
+      if (!inside) return;
+      inside = false;
+      leaveAll();
+      leaveOwn();
+      holder.guests -= 1;
+      if (holder.guests === 0) this.#holders.delete(name);
+    };
+  }
+}

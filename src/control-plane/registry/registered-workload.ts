@@ -46,7 +46,7 @@ export function runningElsewhere(workload: string): string {
   return `Workload ${workload} is held by a running sidecar of the same identity: give each instance a name of its own`;
 }
 
-/** Of what is wrong with a spec: each that is explained costs as much as to judge all of it. */
+/** Faults of a spec that are explained: each costs as much as to judge all of it. */
 const MOST_EXPLAINED = 20;
 
 /** Name, namespace, service account and labels by the certificate; the rest as the sidecar says. Throws RegistrationError. */

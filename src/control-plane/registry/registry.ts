@@ -165,7 +165,7 @@ export class Registry {
     const workload = workloadOf(peer);
     const update = (): void => {
       const lease = this.#leases.get(workload);
-      // One of another identity that bears the name is no sign of it.
+      // A stream of another identity that bears the name says nothing of it.
       if (lease?.identity === peer.identity) this.#run(workload, lease);
     };
     this.#streams.open(peer);

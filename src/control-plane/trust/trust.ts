@@ -289,7 +289,7 @@ export class Trust {
     return { ...rotation, phase, since: this.#options.clock.wall() };
   }
 
-  /** One after another: each stands on the note of the one before, whoever asks for it. */
+  /** One after another: each stands on the note of the one before. */
   #step(run: () => Promise<void>): Promise<void> {
     return this.#steps.run("step", run);
   }

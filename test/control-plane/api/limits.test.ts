@@ -1,5 +1,9 @@
 /** What one request may cost: the API reads, checks and answers within bounds, whatever a holder of a token sends. */
+import { once } from "node:events";
+import { request, type ClientRequest } from "node:http";
 import t from "tap";
+import { MOST_BODIES_OF_TOKEN } from "../../../src/control-plane/api/bodies.ts";
+import { startApi } from "../../../src/control-plane/api/server.ts";
 import { fields, rig, service, SHOP } from "../../support/control-plane/api.ts";
 
 const PATH = `${SHOP}/services/a`;
@@ -92,3 +96,50 @@ void t.test("patches cannot add up to more than 2 MiB", async (t) => {
   t.equal(refused.code, 422);
   t.match(refused.body, { message: /would have 27\d{5} bytes as JSON/ });
 });
+
+void t.test(
+  "bodies that come slowly are few of one token, and keep no other waiting",
+  async (t) => {
+    const { as, options } = await rig(t);
+    const running = await startApi(options, { host: "127.0.0.1", port: 0 });
+    t.teardown(() => running.close());
+    const [slow, other] = [await as("editor", ["shop"]), await as("admin")];
+    const put = async (
+      name: string,
+      headers: Record<string, string>,
+    ): Promise<number> => {
+      const { status } = await fetch(`${running.url}${SHOP}/services/${name}`, {
+        method: "PUT",
+        headers: { ...headers, "content-type": "application/json" },
+        body: JSON.stringify(service(name)),
+      });
+      return status;
+    };
+    const begun = Array.from({ length: MOST_BODIES_OF_TOKEN }, () => {
+      const sent: ClientRequest = request(`${running.url}${PATH}`, {
+        method: "PUT",
+        headers: {
+          ...slow,
+          "content-type": "application/json",
+          "content-length": 1000,
+        },
+        agent: false,
+      });
+      sent.on("error", () => undefined);
+      sent.write("{");
+      return sent;
+    });
+    let code = 0;
+    while (code !== 503) code = await put("b", slow);
+    t.equal(await put("c", other), 201);
+    const [first] = begun;
+    first?.end(" ".repeat(999));
+    const [answer] = (await once(first ?? t, "response")) as [
+      { readonly statusCode: number },
+    ];
+    t.equal(answer.statusCode, 400, "it is not JSON");
+    while (code === 503) code = await put("b", slow);
+    t.ok([200, 201].includes(code), "its place is free");
+    for (const sent of begun) sent.destroy();
+  },
+);

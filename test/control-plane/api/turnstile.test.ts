@@ -1,6 +1,9 @@
 /** A few at a time, in the order of their coming. */
 import t from "tap";
-import { Turnstile } from "../../../src/control-plane/api/turnstile.ts";
+import {
+  SharedTurnstile,
+  Turnstile,
+} from "../../../src/control-plane/api/turnstile.ts";
 
 void t.test(
   "as many as may are in, and each way out lets one in",
@@ -31,3 +34,31 @@ void t.test(
     t.equal(again.length, 2, "all the room is there again");
   },
 );
+
+void t.test("one holder has its share, and no more", async (t) => {
+  const turnstile = new SharedTurnstile(3, 2);
+  const inside: string[] = [];
+  const out: (() => void)[] = [];
+  const turn = (): Promise<void> => new Promise((done) => setImmediate(done));
+  const come = (holder: string, guest: number): void =>
+    void turnstile.enter(holder).then((leave) => {
+      inside.push(`${holder}${guest}`);
+      out.push(leave);
+    });
+  for (let guest = 0; guest < 5; guest += 1) come("a", guest);
+  await turn();
+  t.same(inside, ["a0", "a1"]);
+  come("b", 0);
+  come("b", 1);
+  await turn();
+  t.same(inside, ["a0", "a1", "b0"], "another finds room beside it");
+  out[0]?.();
+  out[0]?.();
+  await turn();
+  t.same(inside.slice(3), ["b1"], "which waited for all of the room before it");
+  for (const leave of out) leave();
+  await turn();
+  for (const leave of out) leave();
+  await turn();
+  t.same(inside.slice(4).sort(), ["a2", "a3", "a4"]);
+});

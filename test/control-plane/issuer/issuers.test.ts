@@ -254,6 +254,35 @@ void t.test(
   },
 );
 
+void t.test("Vault, a login is not its first asker's", async (t) => {
+  const held = Promise.withResolvers<undefined>();
+  const { reply, state } = vault();
+  const { sign, server } = await rig(
+    t,
+    async (call, now) => {
+      if (call.path.includes("/login")) await held.promise;
+      return reply(call, now);
+    },
+    async (url, file) => ({
+      kind: "vault",
+      by: {
+        kind: "login",
+        url: new URL(`${url}/v1/auth/approle/login`),
+        file: await file("login", '{"role_id":"r","secret_id":"s"}'),
+      },
+    }),
+  );
+  const over = new AbortController();
+  const first = sign(over.signal);
+  const second = sign();
+  while (server.calls.length === 0) await nextTurn();
+  over.abort(new Error("its time is over"));
+  held.resolve(undefined);
+  await t.rejects(first, { message: "its time is over" });
+  t.match(await second, /BEGIN CERTIFICATE/);
+  t.equal(state.logins, 1);
+});
+
 void t.test("Vault, by a JSON Web Token", async (t) => {
   const { reply } = vault();
   const { sign, server } = await rig(t, reply, async (url, file) => ({

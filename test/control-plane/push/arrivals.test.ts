@@ -11,9 +11,10 @@ import {
 import { fakeClock, type FakeClock } from "../../support/clocks/fake-clock.ts";
 
 /** As far as it is looked at. */
-function sockets(count: number): Socket[] {
+function sockets(count: number, remoteAddress?: string): Socket[] {
   return Array.from({ length: count }, () =>
     Object.assign(new EventEmitter(), {
+      remoteAddress,
       readableLength: 1,
       destroyed: false,
       destroy(this: EventEmitter & { destroyed: boolean }) {
@@ -158,3 +159,34 @@ void t.test(
     arrivals.close();
   },
 );
+
+const FLOOD = "10.0.0.1";
+
+void t.test("sources have turns, however fast one of them comes", async (t) => {
+  const clock = fakeClock();
+  const begun: Socket[] = [];
+  const arrivals = arrivalsOf(clock, begun);
+  const flood = (count: number): void => {
+    for (const raw of sockets(count, FLOOD)) come(arrivals, raw);
+  };
+  flood(500);
+  await turns(20);
+  t.equal(begun.length, MOST_ARRIVING);
+  const [slow, other] = ["10.0.0.2", "::ffff:10.0.0.3"];
+  for (const raw of [...sockets(2, slow), ...sockets(2, other)])
+    come(arrivals, raw);
+  // None of them is the first of all, or the last.
+  flood(500);
+  for (const raw of begun.slice(0, 2)) arrivals.over(raw);
+  await turns(2);
+  clock.advance(ARRIVES_WITHIN);
+  await turns(10);
+  t.same(
+    begun
+      .slice(MOST_ARRIVING, MOST_ARRIVING + 8)
+      .map((raw) => raw.remoteAddress),
+    [FLOOD, slow, other, FLOOD, slow, other, FLOOD, FLOOD],
+  );
+  arrivals.close();
+  t.equal(clock.pending, 0);
+});

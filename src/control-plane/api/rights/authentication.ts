@@ -16,7 +16,7 @@ import { ApiError } from "../errors.ts";
 
 const BEARER = /^Bearer +([A-Za-z0-9._~+/=-]+) *$/i;
 
-/** Who sent a request, and what certificate was looked at for it. */
+/** The sender of a request, and the certificate that was looked at for it. */
 interface Identified {
   readonly principal: Principal | undefined;
   readonly shown: ShownCertificate | undefined;

@@ -5,13 +5,13 @@ import type { Api } from "../api.ts";
 import { applyList, OUTCOMES } from "../apply/apply.ts";
 import type { ApiOptions } from "../options.ts";
 import { CAUSES } from "../schemas.ts";
-import type { Turnstile } from "../turnstile.ts";
+import type { SharedTurnstile } from "../turnstile.ts";
 import { addListRoute } from "./list-route.ts";
 
 export function addApplyRoutes(
   api: Api,
   options: ApiOptions,
-  turnstile: Turnstile,
+  turnstile: SharedTurnstile,
 ): void {
   addListRoute(api, options, turnstile, {
     path: "/apply",

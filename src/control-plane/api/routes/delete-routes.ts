@@ -5,7 +5,7 @@ import type { Api } from "../api.ts";
 import { deleteList, REMOVALS } from "../apply/delete.ts";
 import type { ApiOptions } from "../options.ts";
 import { CAUSES } from "../schemas.ts";
-import type { Turnstile } from "../turnstile.ts";
+import type { SharedTurnstile } from "../turnstile.ts";
 import { addListRoute } from "./list-route.ts";
 
 const TARGET: TSchema = Type.Object(
@@ -27,7 +27,7 @@ const TARGET: TSchema = Type.Object(
 export function addDeleteRoutes(
   api: Api,
   options: ApiOptions,
-  turnstile: Turnstile,
+  turnstile: SharedTurnstile,
 ): void {
   addListRoute(api, options, turnstile, {
     path: "/delete",

@@ -16,7 +16,7 @@ import { ApiError, type Cause } from "../errors.ts";
 import { isObject } from "../../../core/text/json.ts";
 import type { ApiOptions } from "../options.ts";
 import { CAUSES } from "../schemas.ts";
-import type { Turnstile } from "../turnstile.ts";
+import type { SharedTurnstile } from "../turnstile.ts";
 import { DRY_RUN, jsonBody } from "./route-parts.ts";
 
 const LIST_QUERY: TSchema = Type.Object(
@@ -53,7 +53,7 @@ export interface ListRoute<O> {
 export function addListRoute<O extends string>(
   api: Api,
   options: ApiOptions,
-  turnstile: Turnstile,
+  turnstile: SharedTurnstile,
   route: ListRoute<O>,
 ): void {
   const { path, list, operationId, summary } = route;
@@ -99,7 +99,7 @@ export function addListRoute<O extends string>(
 
 /** Before the body is read: what waits takes no memory. */
 async function waitForTurn(
-  turnstile: Turnstile,
+  turnstile: SharedTurnstile,
   request: FastifyRequest,
   { raw }: FastifyReply,
 ): Promise<void> {
@@ -109,7 +109,7 @@ async function waitForTurn(
       "UnsupportedMediaType",
       `content-type ${request.mediaType ?? ""} is not taken here: send ${JSON_TYPE}`,
     );
-  const leave = await turnstile.enter();
+  const leave = await turnstile.enter(principalOf(request).tokenId);
   raw.once("finish", leave);
   raw.once("close", leave);
   if (raw.destroyed) leave();

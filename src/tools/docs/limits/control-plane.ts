@@ -4,9 +4,11 @@ import {
   DEEPEST,
   LIST_LIMIT,
   MOST_BODIES,
+  MOST_BODIES_OF_TOKEN,
   MOST_ITEMS,
   MOST_LIST_VALUES,
   MOST_LISTS,
+  MOST_LISTS_OF_TOKEN,
   MOST_VALUES,
   YAML_LIMIT,
 } from "../../../control-plane/api/bodies.ts";
@@ -35,6 +37,7 @@ import {
   TOGETHER,
 } from "../../../control-plane/enrolment/failure-limit.ts";
 import { SIGNING } from "../../../control-plane/enrolment/signing-queue.ts";
+import { MOST_GIVEN } from "../../../control-plane/enrolment/token-spending.ts";
 import {
   HANDSHAKES_A_TURN,
   MOST_ARRIVING,
@@ -55,6 +58,7 @@ import {
   MOST_SERVICES,
 } from "../../../control-plane/push/learned/account-uses.ts";
 import { MOST_ACCOUNTS } from "../../../control-plane/push/learned/learned.ts";
+import { REQUESTS } from "../../../control-plane/push/pace.ts";
 import { MOST_SUBSCRIPTIONS } from "../../../push/interest.ts";
 import { NEW_NAMES } from "../../../control-plane/push/subscriptions.ts";
 import { LONGEST_UNCONFIRMED } from "../../../control-plane/registry/expiry.ts";
@@ -80,6 +84,8 @@ function reasons(...of: readonly ApiReason[]): readonly string[] {
 function strangers(limits: StrangerLimits, proof: string): readonly Limit[] {
   const makesRoom =
     "the oldest is closed once it is 1 s old; until then, the new one is closed";
+  const sharesOut =
+    "the oldest is closed once it is 1 s old; until then, the last of the address that has most, where the new one's has fewer";
   return [
     {
       name: `connections without ${proof}, from one address`,
@@ -90,7 +96,7 @@ function strangers(limits: StrangerLimits, proof: string): readonly Limit[] {
     {
       name: `connections without ${proof}, in all`,
       default: count(limits.together),
-      beyond: makesRoom,
+      beyond: sharesOut,
       seen: [LOG],
     },
     {
@@ -153,7 +159,7 @@ export const API_LIMITS: readonly Limit[] = [
   },
   {
     name: "lists that are judged at one time",
-    default: count(MOST_LISTS),
+    default: `${count(MOST_LISTS)}, ${count(MOST_LISTS_OF_TOKEN)} of a token`,
     beyond: "further lists wait in their order",
   },
   {
@@ -184,7 +190,7 @@ export const API_LIMITS: readonly Limit[] = [
   },
   {
     name: "bodies that are read at one time",
-    default: count(MOST_BODIES),
+    default: `${count(MOST_BODIES)}, ${count(MOST_BODIES_OF_TOKEN)} of a token`,
     beyond: "503 with Retry-After",
     reasons: reasons("ServiceUnavailable"),
   },
@@ -225,13 +231,13 @@ export const PUSH_LIMITS: readonly Limit[] = [
     name: "TLS handshakes that begin in one turn of the event loop",
     default: count(HANDSHAKES_A_TURN),
     beyond:
-      "further connections wait, and the first and the last begin by turns",
+      "further connections wait; sources have turns, and of each the first and the last",
   },
   {
     name: "connections between their handshake and their first config",
     default: count(MOST_ARRIVING),
     beyond:
-      "further connections wait, and the first and the last begin by turns, a second at most for each of these",
+      "further connections wait as above, a second at most for each of these",
   },
   {
     name: "message and streams of a connection without a certificate",
@@ -289,6 +295,17 @@ export const PUSH_LIMITS: readonly Limit[] = [
     beyond:
       "UNAVAILABLE: the sidecar keeps its certificate and tries again; no use of its token is spent",
     seen: [LOG],
+  },
+  {
+    name: "certificates for one use of a token, under the same key and name",
+    default: count(MOST_GIVEN),
+    beyond: "another use is taken",
+  },
+  {
+    name: "registrations and renewals of an instance at one address",
+    default: `of each ${count(REQUESTS.burst)} at once, ${perSecond(REQUESTS.rate)}`,
+    beyond: "RESOURCE_EXHAUSTED: the sidecar tries again",
+    seen: ["the sidecar's log"],
   },
   {
     name: "lease of a registered workload",

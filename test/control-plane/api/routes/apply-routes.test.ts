@@ -7,12 +7,14 @@ import {
   LIST_LIMIT,
   MOST_ITEMS,
   MOST_LISTS,
+  MOST_LISTS_OF_TOKEN,
 } from "../../../../src/control-plane/api/bodies.ts";
 import { startApi } from "../../../../src/control-plane/api/server.ts";
 import {
   fields,
   rig,
   service,
+  type Answer,
   type Rig,
 } from "../../../support/control-plane/api.ts";
 
@@ -102,9 +104,16 @@ void t.test("lists wait for their turn, other writes do not", async (t) => {
   const world = await rig(t);
   const { call } = world;
   const gate = holdBack(world);
-  const calls = Array.from({ length: MOST_LISTS + 3 }, (_, count) =>
-    call("POST", "/apply", { items: [service(`s${count}`)] }),
+  const apply = (name: string, headers = {}): Promise<Answer> =>
+    call("POST", "/apply", { items: [service(name)] }, headers);
+  const calls = Array.from({ length: MOST_LISTS }, (_, count) =>
+    apply(`s${count}`),
   );
+  await turns(50);
+  t.equal(gate.held, MOST_LISTS_OF_TOKEN, "one token leaves room to others");
+  const other = await world.as("admin");
+  for (let count = 0; count < 3; count += 1)
+    calls.push(apply(`o${count}`, other));
   await turns(50);
   t.equal(gate.held, MOST_LISTS);
   t.equal((await call("GET", "/status")).code, 200);
@@ -119,12 +128,13 @@ void t.test("a client that goes while it waits leaves its place", async (t) => {
   const gate = holdBack(world);
   const running = await startApi(world.options, { host: "127.0.0.1", port: 0 });
   t.teardown(() => running.close());
-  const headers = {
-    ...(await world.as("admin")),
-    "content-type": "application/json",
-  };
-  const send = (name: string): ReturnType<typeof request> =>
-    request(`${running.url}/apply`, { method: "POST", headers, agent: false })
+  const tokens = [await world.as("admin"), await world.as("admin")];
+  const send = (name: string, by = 0): ReturnType<typeof request> =>
+    request(`${running.url}/apply`, {
+      method: "POST",
+      headers: { ...tokens[by], "content-type": "application/json" },
+      agent: false,
+    })
       .on("error", () => undefined)
       .end(JSON.stringify({ items: [service(name)] }));
   const statusOf = async (
@@ -137,7 +147,7 @@ void t.test("a client that goes while it waits leaves its place", async (t) => {
     return String(answer.statusCode);
   };
   const first = Array.from({ length: MOST_LISTS }, (_, count) =>
-    statusOf(send(`first-${count}`)),
+    statusOf(send(`first-${count}`, count % 2)),
   );
   while (gate.held < MOST_LISTS) await turns(1);
   const gone = Array.from({ length: MOST_LISTS }, (_, count) =>

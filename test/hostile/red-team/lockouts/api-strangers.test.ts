@@ -197,35 +197,49 @@ void t.test(
   },
 );
 
-void t.test(
-  "of bodies that a token brings, 32 are read at a time",
-  async (t) => {
-    const { port, token } = await start(t);
-    const head = `PUT /apis/mesh.wherry.dev/v1alpha1/namespaces/shop/services/a HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer ${token}\r\nContent-Type: application/json\r\nContent-Length: 2000000\r\n\r\n`;
-    const slow: Socket[] = [];
-    const codes: number[] = [];
-    for (let count = 0; count < 40; count += 1) {
-      const socket = await open(t, port, "127.0.0.1");
-      slow.push(socket);
-      void read(socket, (text) => text.includes("\r\n\r\n")).then((text) =>
-        codes.push(statusOf(text)),
-      );
-      socket.write(`${head}{`);
-    }
-    await until(() => codes.length === 8);
-    t.same(new Set(codes), new Set([503]));
-    t.equal(await status(port, token), 200, "what has no body goes on");
-    for (const socket of slow) socket.destroy();
-    await until(async () => {
-      const socket = await open(t, port, "127.0.0.1");
-      const response = read(socket, (text) => text.includes("\r\n\r\n"));
-      socket.write(head.replace("2000000", "2"));
-      socket.write("{}");
-      return statusOf(await response) === 422;
-    });
-    t.pass("the places are free again");
-  },
-);
+/** The text of another token. */
+async function another(port: number, token: string): Promise<string> {
+  const response = await fetch(`http://127.0.0.1:${port}/tokens/api`, {
+    method: "POST",
+    headers: {
+      authorization: `Bearer ${token}`,
+      "content-type": "application/json",
+      connection: "close",
+    },
+    body: JSON.stringify({ role: "editor" }),
+  });
+  return ((await response.json()) as { readonly token: string }).token;
+}
+
+void t.test("of bodies that tokens bring, 32 are read at a time", async (t) => {
+  const { port, token } = await start(t);
+  const tokens = [token];
+  while (tokens.length < 5) tokens.push(await another(port, token));
+  const headOf = (by: string): string =>
+    `PUT /apis/mesh.wherry.dev/v1alpha1/namespaces/shop/services/a HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer ${by}\r\nContent-Type: application/json\r\nContent-Length: 2000000\r\n\r\n`;
+  const slow: Socket[] = [];
+  const codes: number[] = [];
+  for (let count = 0; count < 40; count += 1) {
+    const socket = await open(t, port, "127.0.0.1");
+    slow.push(socket);
+    void read(socket, (text) => text.includes("\r\n\r\n")).then((text) =>
+      codes.push(statusOf(text)),
+    );
+    socket.write(`${headOf(tokens[count % 5] ?? "")}{`);
+  }
+  await until(() => codes.length === 8);
+  t.same(new Set(codes), new Set([503]));
+  t.equal(await status(port, token), 200, "what has no body goes on");
+  for (const socket of slow) socket.destroy();
+  await until(async () => {
+    const socket = await open(t, port, "127.0.0.1");
+    const response = read(socket, (text) => text.includes("\r\n\r\n"));
+    socket.write(headOf(token).replace("2000000", "2"));
+    socket.write("{}");
+    return statusOf(await response) === 422;
+  });
+  t.pass("the places are free again");
+});
 
 void t.test(
   "one token holds 256 connections, and its oldest goes first",
