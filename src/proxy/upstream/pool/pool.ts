@@ -180,7 +180,10 @@ export class Pool {
   #dialForSpread(): void {
     if (this.#closed) return;
     const { missing } = this.#connections;
-    while (this.#dials.size < missing) this.#dial(true);
+    while (this.#dials.size < missing) {
+      this.#connections.seek();
+      this.#dial(true);
+    }
   }
 
   /** `more`: nobody waits for it in particular. */

@@ -11,6 +11,12 @@ export const FRESH = 1000;
  * this makes little.
  */
 const FRESH_IN_USE = 100;
+/**
+ * Connections that are dialled for a peer's workers at most, and milliseconds for which that holds: enough to find each of 64, whatever
+ * the peer says of how many it has, or does with them.
+ */
+const MOST_SOUGHT = 512;
+const SOUGHT_WITHIN = 10_000;
 
 export interface PooledConnection {
   readonly connection: ClientConnection;
@@ -32,9 +38,13 @@ export class PooledConnections {
   readonly #all: PooledConnection[] = [];
   /** Made once the peer says that it has several workers. */
   #spread: LinkSpreading | undefined;
+  /** Dialled for its workers since then, monotonic milliseconds. */
+  #sought = 0;
+  #soughtSince: number;
 
   constructor(options: Options) {
     this.#options = options;
+    this.#soughtSince = options.clock.now();
   }
 
   get size(): number {
@@ -50,7 +60,7 @@ export class PooledConnections {
 
   /** Workers of the peer that none of them goes to, as far as these are worth another try. */
   get missing(): number {
-    if (this.#all.length === 0) return 0;
+    if (this.#all.length === 0 || this.#sought >= MOST_SOUGHT) return 0;
     return this.#spread?.missing(this.#all) ?? 0;
   }
 
@@ -156,6 +166,11 @@ export class PooledConnections {
     return true;
   }
 
+  /** A connection is dialled for a missing worker. */
+  seek(): void {
+    this.#sought += 1;
+  }
+
   /** A dial for a missing worker has failed. */
   missed(): void {
     this.#spread?.failed();
@@ -185,7 +200,14 @@ export class PooledConnections {
 
   /** Asked now and then: whether missing workers are worth another try. */
   again(): boolean {
-    return this.#spread?.again(this.#now()) === true;
+    const now = this.#now();
+    const over = now - this.#soughtSince >= SOUGHT_WITHIN;
+    const stopped = over && this.#sought >= MOST_SOUGHT;
+    if (over) {
+      this.#sought = 0;
+      this.#soughtSince = now;
+    }
+    return this.#spread?.again(now) === true || stopped;
   }
 
   #discard(pooled: PooledConnection): void {

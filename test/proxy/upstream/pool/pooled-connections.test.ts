@@ -190,3 +190,44 @@ void t.test("a worker that cannot be reached is tried again later", (t) => {
   t.equal(connections.missing, 1);
   t.end();
 });
+
+void t.test("whatever a peer says of its workers, dials are bounded", (t) => {
+  const MOST = 512;
+  const says: Record<string, (dials: number) => WorkerPlace> = {
+    "another number each time": (dials) => ({
+      worker: 0,
+      workers: 2 + (dials % 63),
+    }),
+    "none, now and then": (dials) => ({ worker: 0, workers: 2 - (dials % 2) }),
+    "each goes away again": (dials) => ({ worker: dials, workers: 64 }),
+  };
+  for (const [what, place] of Object.entries(says)) {
+    const own = { worker: 0, workers: 1 };
+    const { clock, connections, add } = setUp("h2", own);
+    const link = add("link");
+    let dials = 0;
+    const seek = (): void => {
+      // A change is heard on the link that there is.
+      connections.introduced(link, { worker: 0, workers: 64 });
+      while (connections.missing > 0 && dials <= 2 * MOST) {
+        connections.seek();
+        dials += 1;
+        const next = add("next");
+        connections.introduced(next, place(dials));
+        if (what.startsWith("each")) connections.remove(next);
+        else connections.introduced(link, { worker: 0, workers: 64 });
+      }
+    };
+    seek();
+    t.equal(dials, MOST, what);
+    clock.advance(9_999);
+    t.notOk(connections.again());
+    seek();
+    t.equal(dials, MOST, what);
+    clock.advance(1);
+    t.ok(connections.again(), "after 10 s");
+    seek();
+    t.equal(dials, 2 * MOST, what);
+  }
+  t.end();
+});
