@@ -23,14 +23,15 @@ import {
   SPIRE_MISSING,
   startSpire,
   type Spire,
+  type SvidFiles,
 } from "../../support/processes/spire.ts";
 import { needs } from "../../support/processes/tools.ts";
 import type { WherryProcess } from "../../support/processes/wherry-process.ts";
 import { OPEN_MESH, ORDERS_SERVICE } from "../../support/resources/yaml.ts";
 
 const WITHIN = 30_000;
-/** Seconds. SPIRE sets the begin of a certificate back by 10, and renews at half of its life: 5 after it came. */
-const LIFE = 20;
+/** Seconds. SPIRE sets the begin of a certificate back by 10, and renews at half of its life: 2 or 3 after it came. */
+const LIFE = 15;
 const idOf = (account: string): string =>
   `spiffe://cluster.local/ns/shop/sa/${account}`;
 
@@ -157,6 +158,31 @@ async function untilCalled(load: Load, more: number): Promise<void> {
   );
 }
 
+/** As SPIRE tells to do it: each step waits until the one before has reached everybody. */
+async function rotateRoot(
+  spire: Spire,
+  sidecars: readonly SidecarProcess[],
+): Promise<void> {
+  const untilRoots = (count: number): Promise<unknown> =>
+    eventually(
+      `the agent has ${count} roots`,
+      WITHIN,
+      () => spire.fetch(),
+      ({ roots }) => roots === count,
+    );
+  const old = await spire.signing();
+  const next = await spire.authority("prepare");
+  await untilRoots(2);
+  await spire.authority("activate", next);
+  await spire.authority("taint", old);
+  // The first may have been under way.
+  await untilRotated(sidecars);
+  await untilRotated(sidecars);
+  await spire.authority("revoke", old);
+  await untilRoots(1);
+  await untilRotated(sidecars);
+}
+
 async function wholeMesh(t: Test): Promise<void> {
   const spire = await startSpire("cluster.local");
   t.teardown(() => spire.close());
@@ -171,10 +197,14 @@ async function wholeMesh(t: Test): Promise<void> {
       orders: ["--link-port", `${link}`, "--app-port", `http=${application}`],
     },
   );
-  const files = await spire.fetch();
-  const peerCalls = (): Promise<{ readonly status: number }> =>
+  const first = await spire.fetch();
+  const peerCalls = ({
+    certificate,
+    key,
+    bundle,
+  }: Omit<SvidFiles, "roots"> = first): Promise<{ readonly status: number }> =>
     goPeer("call", {
-      ...files,
+      ...{ certificate, key, bundle },
       ...{ address: `127.0.0.1:${link}`, peer: idOf("shop"), alpn: "h2" },
       destination: "orders.shop:80",
     });
@@ -208,6 +238,16 @@ async function wholeMesh(t: Test): Promise<void> {
   await spire.startAgent();
   await untilRotated([orders, web]);
   await untilCalled(load, 20);
+
+  await rotateRoot(spire, [orders, web]);
+  await untilCalled(load, 20);
+  const last = await spire.fetch();
+  t.match(await peerCalls(last), { status: 200 }, "under the new root");
+  await t.rejects(
+    peerCalls({ ...first, bundle: last.bundle }),
+    /tls|EOF|reset/,
+    "nothing of the old root is taken",
+  );
   const results = await load.stop();
   t.same(
     results.filter(({ status }) => status !== 200),

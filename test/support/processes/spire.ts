@@ -1,7 +1,7 @@
 /** A SPIRE server and its agent as processes, in a trust domain of their own: what an operator does at them. */
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -20,13 +20,28 @@ export const SPIRE_MISSING: readonly string[] = [
 /** The first start makes keys and a database. */
 const WITHIN = 60_000;
 
+/** Files of PEM, and how many roots the last of them has. */
+export interface SvidFiles {
+  readonly certificate: string;
+  readonly key: string;
+  readonly bundle: string;
+  readonly roots: number;
+}
+
 export interface Spire {
   /** "unix:///…/agent.sock" */
   readonly workloadApi: string;
   /** Whatever runs `program` is given `id`, for so many seconds at a time. */
   register(id: string, program: string, seconds: number): Promise<void>;
-  /** Files of the certificate that the agent gives its own command, which is registered by `agentProgram`. */
-  fetch(): Promise<Readonly<Record<"certificate" | "key" | "bundle", string>>>;
+  /** What the agent gives its own command, which is registered by `agentProgram`. */
+  fetch(): Promise<SvidFiles>;
+  /** Does something with an authority that it has, or makes one; gives its name. */
+  authority(
+    act: "prepare" | "activate" | "taint" | "revoke",
+    id?: string,
+  ): Promise<string>;
+  /** The authority that signs. */
+  signing(): Promise<string>;
   readonly agentProgram: string;
   killAgent(): Promise<void>;
   startAgent(): Promise<void>;
@@ -64,33 +79,8 @@ export async function startSpire(trustDomain: string): Promise<Spire> {
     return {
       workloadApi: `unix://${file("agent.sock")}`,
       agentProgram: AGENT,
-      async register(id, program, seconds) {
-        await ask(
-          ...["entry", "create", "-spiffeID", id],
-          ...["-parentID", joined(trustDomain, token)],
-          ...["-selector", `unix:path:${program}`],
-          ...["-x509SVIDTTL", String(seconds)],
-        );
-      },
-      async fetch() {
-        const fetched = file("fetched");
-        await mkdir(fetched, { recursive: true });
-        await eventually(
-          "the agent knows of the entry",
-          WITHIN,
-          () =>
-            run(
-              ...[AGENT, "api", "fetch", "x509", "-write", fetched],
-              ...["-socketPath", file("agent.sock")],
-            ).catch(() => undefined),
-          (said) => said !== undefined,
-        );
-        return {
-          certificate: join(fetched, "svid.0.pem"),
-          key: join(fetched, "svid.0.key"),
-          bundle: join(fetched, "bundle.0.pem"),
-        };
-      },
+      fetch: () => fetchSvid(file),
+      ...commands(ask, joined(trustDomain, token)),
       killAgent: async () => agent?.kill(),
       ...{ startAgent, close },
     };
@@ -98,6 +88,62 @@ export async function startSpire(trustDomain: string): Promise<Spire> {
     await close();
     throw thrown;
   }
+}
+
+/** What is asked of the server. `agent`: its ID. */
+function commands(
+  ask: (...args: string[]) => Promise<string>,
+  agent: string,
+): Pick<Spire, "register" | "authority" | "signing"> {
+  return {
+    async register(id, program, seconds) {
+      await ask(
+        ...["entry", "create", "-spiffeID", id],
+        ...["-parentID", agent],
+        ...["-selector", `unix:path:${program}`],
+        ...["-x509SVIDTTL", String(seconds)],
+      );
+    },
+    async authority(act, id) {
+      const which = id === undefined ? [] : ["-authorityID", id];
+      const said = await ask(...AUTHORITY, act, ...which, "-output", "json");
+      const [authority] = Object.values(
+        JSON.parse(said) as Record<string, { authority_id: string }>,
+      );
+      return authority?.authority_id ?? "";
+    },
+    async signing() {
+      const said = await ask(...AUTHORITY, "show", "-output", "json");
+      const { active } = JSON.parse(said) as {
+        readonly active: { readonly authority_id: string };
+      };
+      return active.authority_id;
+    },
+  };
+}
+
+const AUTHORITY = ["localauthority", "x509"] as const;
+
+/** In a folder of its own: those of before stay. */
+async function fetchSvid(file: (name: string) => string): Promise<SvidFiles> {
+  const fetched = await mkdtemp(file("fetched-"));
+  await eventually(
+    "the agent knows of the entry",
+    WITHIN,
+    () =>
+      run(
+        ...([AGENT, "api", "fetch", "x509", "-write", fetched] as const),
+        ...["-socketPath", file("agent.sock")],
+      ).catch(() => undefined),
+    (said) => said !== undefined,
+  );
+  const bundle = join(fetched, "bundle.0.pem");
+  return {
+    certificate: join(fetched, "svid.0.pem"),
+    key: join(fetched, "svid.0.key"),
+    bundle,
+    roots: (await readFile(bundle, "utf8")).split("BEGIN").length - 1,
+  };
 }
 
 const joined = (trustDomain: string, token: string): string =>
