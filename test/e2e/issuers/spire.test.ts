@@ -35,7 +35,7 @@ const LIFE = 15;
 const idOf = (account: string): string =>
   `spiffe://cluster.local/ns/shop/sa/${account}`;
 
-/** One account for both instances, as SPIRE tells programs apart here, and both run the same. */
+/** One account for both instances: SPIRE tells programs apart here, as all have one user, and both run the same. */
 const resources = (
   link: number,
   application: number,
