@@ -1,19 +1,18 @@
 /** Follows the control plane for as long as the sidecar runs: one connection under one certificate, and the next one when it ends. */
 import type { Client } from "@grpc/grpc-js";
 import { equalJitter } from "../core/backoff.ts";
-import { wait, type Cancel, type Clock } from "../core/clock.ts";
+import { wait, type Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import type { PacedWork } from "../core/paced-work.ts";
 import type { Bytes } from "../core/units.ts";
 import { waitFor, type Watch } from "../core/watch.ts";
 import type { Credentials } from "../identity/credentials.ts";
-import { losesRoots } from "../identity/pem.ts";
 import type { Proof, Revoked } from "../identity/revoked.ts";
-import { timesOf } from "../identity/trust.ts";
 import type { ObservedCall, OutsideCall } from "../push/messages.ts";
 import type { AgentStatus } from "./agent-status.ts";
 import { openClient } from "./connection.ts";
+import { endWithTrust, type Proven } from "./connections/end-with-trust.ts";
 import type { MeshInterest } from "./interest/mesh-interest.ts";
 import type { MeshConfig } from "./mesh-config.ts";
 import type { Registration } from "./registration.ts";
@@ -59,9 +58,6 @@ const RECONNECT = { base: 250, max: 2000 } as const;
 const RECONNECT_MAD = { base: 1000, max: 30_000 } as const;
 /** Bytes of a message. A control plane's largest has one resource, which its API bounds by 2 MiB, or all names that are gone. */
 export const LONGEST_MESSAGE: Bytes = MOST_UNREAD / 2;
-/** Milliseconds until a connection ends since a root has gone, or the control plane's certificate is revoked: its acknowledgement is on its way by then, and others end at other moments. */
-const ANSWERED = 250;
-const RETIRED = 1500;
 /** Milliseconds. A stream that ended sooner has not proved that the control plane is well. */
 const SETTLED = 5000;
 /** The same of one that ended for what came: longer than it takes to find out, and a madness with such pauses costs little. */
@@ -127,46 +123,6 @@ async function connectOnce(
   // What belongs to this connection ends with it.
   over.abort(new Error(reason));
   return { reason, mad, openedAt, renewed };
-}
-
-/** By what the control plane has proved itself; nothing before the handshake is over. */
-interface Proven {
-  by?: Proof;
-}
-
-/**
- * A root that goes may be the one under which the control plane has proved itself, and what is revoked its certificate: then, too, the
- * next connection is judged anew, though not by all sidecars at once.
- */
-function endWithTrust(
-  { credentials: source, revoked, clock }: FollowOptions,
-  credentials: Credentials,
-  proven: Proven,
-  over: AbortController,
-): () => void {
-  let cancel: Cancel = () => undefined;
-  const endSoon = (why: string): void => {
-    cancel();
-    cancel = clock.after(ANSWERED + RETIRED * clock.random(), () =>
-      over.abort(new Error(why)),
-    );
-  };
-  const leave = source.subscribe((next) => {
-    if (next?.generation !== credentials.generation)
-      over.abort(new Error("the certificate was renewed"));
-    else if (losesRoots(credentials.trustBundle, next.trustBundle))
-      endSoon("a root is not trusted any more");
-  });
-  const leaveRevoked = revoked.subscribe((next) => {
-    const times = timesOf(credentials.meshTime, clock);
-    const fault = proven.by && next.faultOf(proven.by, times);
-    if (fault !== undefined) endSoon(`of the control plane: ${fault}`);
-  });
-  return () => {
-    cancel();
-    leave();
-    leaveRevoked();
-  };
 }
 
 /** Resolves with what ended it. */

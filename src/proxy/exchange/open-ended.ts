@@ -55,6 +55,8 @@ export function judgeOpenEnds(
   age: PolicyAge,
 ): Cancel {
   let next: Cancel | undefined;
+  /** Policy has changed since the round began: another one follows it. Were the round begun anew, the last would never be reached. */
+  let changed = false;
   const look = (from: number): void => {
     next = undefined;
     const { value } = snapshot;
@@ -64,13 +66,17 @@ export function judgeOpenEnds(
     let at = Math.min(from, idlers.length);
     for (const stop = Math.max(0, at - SLICE); at > stop; at -= 1)
       idlers[at - 1]?.rejudge?.(value);
+    if (at === 0 && changed) {
+      changed = false;
+      at = idlers.length;
+    }
     if (at > 0) next = clock.after(0, () => look(at));
   };
   const change = (): void => {
     age.changes += 1;
     age.current = snapshot.value;
-    next?.();
-    look(idle.idlers.length);
+    changed = next !== undefined;
+    if (!changed) look(idle.idlers.length);
   };
   const stops = [snapshot.subscribe(change), fallen.subscribe(change)];
   return () => {

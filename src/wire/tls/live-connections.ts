@@ -130,7 +130,7 @@ export class LiveConnections {
     this.#next = clock.after(0, this.#goOn);
   }
 
-  /** A change in the midst of a round: one more looks at all, from what the first began with. */
+  /** A change in the midst of a round: one more looks at all, from what the first began with, and first at those that wait longest. */
   #begin(next: TrustSet | undefined): void {
     if (next === undefined) return;
     const unfinished = this.#round;
@@ -146,7 +146,10 @@ export class LiveConnections {
     this.#judged = next;
     this.#retired = roots === undefined ? undefined : { roots, until };
     this.#next?.();
-    this.#round = { next, before, roots, rest: [...this.#live.values()] };
+    const waiting = unfinished?.rest ?? [];
+    const waits = new Set(waiting);
+    const others = [...this.#live.values()].filter((each) => !waits.has(each));
+    this.#round = { next, before, roots, rest: [...others, ...waiting] };
     if (roots !== undefined || next.revoked.goesBeyond(before)) this.#goOn();
     else this.#round = undefined;
   }

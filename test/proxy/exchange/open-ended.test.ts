@@ -96,3 +96,37 @@ void t.test("nobody is left out where others leave on the way", (t) => {
   idle.close();
   t.end();
 });
+
+void t.test("changes without a pause keep a change from nobody", (t) => {
+  const clock = fakeClock();
+  const idle = watchIdle(clock);
+  const snapshot = watchSource<Snapshot | undefined>(undefined);
+  const age = { changes: 0, current: undefined };
+  const stop = judgeOpenEnds(clock, snapshot, watchSource(0), idle, age);
+  const all = Array.from({ length: 1000 }, (): number[] => []);
+  let revision = 1;
+  for (const [index, heard] of all.entries())
+    idle.enter(
+      // The one that is looked at first brings the next change, before the second turn.
+      idler(heard, () => {
+        if (index < 999 || revision === 20) return;
+        revision += 1;
+        const changed = numbered(revision);
+        clock.after(0, () => snapshot.set(changed));
+      }),
+      Infinity,
+    );
+  snapshot.set(numbered(1));
+  clock.advance(1);
+  t.ok(
+    all.every((heard) => (heard[0] ?? 20) < 5),
+    "each hears of a change long before the last one",
+  );
+  t.ok(
+    all.every((heard) => heard.at(-1) === 20),
+    "and of the last one",
+  );
+  stop();
+  idle.close();
+  t.end();
+});

@@ -1,4 +1,5 @@
 /** Live connections when trust changes: which fall, in what order they end, and that the others go on. */
+import { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import t, { type Test } from "tap";
 import { watchSource, type WatchSource } from "../../../src/core/watch.ts";
@@ -243,3 +244,25 @@ void t.test(
     t.same(told, ["web drains", "web is cut"]);
   },
 );
+
+void t.test("changes without a pause spare nobody", async (t) => {
+  const { live, told, revoke } = await bed(t);
+  // The oldest is revoked, and the many that came after it stand.
+  for (let index = 0; index < 100; index += 1) {
+    const instance = `shop/db-${index}`;
+    const socket = new Socket();
+    t.teardown(() => socket.destroy());
+    const claim = { uri: undefined, instance, certificate: undefined };
+    const stop = (): unknown => told.push(instance);
+    const end = { stop, drain: () => undefined, cut: () => undefined };
+    live.enter(socket, end, claim);
+  }
+  for (let more = 1; more <= 4; more += 1) {
+    t.same(told, [], "32 at each change");
+    const others = Array.from({ length: more }, (_, index) => ({
+      instance: `shop/other-${index}`,
+    }));
+    revoke({ instance: "shop/db-0" }, ...others);
+  }
+  t.same(told, ["shop/db-0"]);
+});
