@@ -5,6 +5,7 @@
 import type { buildConnector, Dispatcher, Pool } from "undici";
 import { messageOf } from "../../../core/errors.ts";
 import { formatHost, splitHostPort } from "../../../core/text/host-port.ts";
+import { readFirst } from "../../../runtime/fetch/read-first.ts";
 import {
   isWritable,
   listed,
@@ -90,27 +91,34 @@ async function openPool({ address, tls }: HttpServer): Promise<Pool> {
       keepAliveTimeout: KEEP_ALIVE,
       keepAliveMaxTimeout: KEEP_ALIVE,
       allowH2: false,
-      ...(tls === undefined
-        ? {}
-        : { connect: connector(undici, address, tls) }),
+      connect: connector(undici, address, tls),
     },
   );
 }
 
-/** undici asks for the Host of a request as the server's name, and has that proved. */
+/** Its connections read an early response before they fail: a denial may come before all of the request was read. */
 function connector(
   undici: { readonly buildConnector: typeof buildConnector },
   address: string,
-  tls: ProviderTls,
+  tls: ProviderTls | undefined,
 ): buildConnector.connector {
-  const { serverName = "", check } = provenName(address, tls);
+  const own = tls && provenName(address, tls);
   const connect = undici.buildConnector({
     allowH2: false,
-    checkServerIdentity: check,
-    ...(tls.trustBundle === undefined ? {} : { ca: tls.trustBundle }),
+    ...(own === undefined ? {} : { checkServerIdentity: own.check }),
+    ...(tls?.trustBundle === undefined ? {} : { ca: tls.trustBundle }),
   });
   return (options, done) =>
-    connect({ ...options, servername: serverName }, done);
+    // undici asks for the Host of a request as the server's name, and has that proved.
+    connect(
+      own === undefined
+        ? options
+        : { ...options, servername: own.serverName ?? "" },
+      (...made) => {
+        if (made[0] === null) readFirst(made[1]);
+        done(...made);
+      },
+    );
 }
 
 /** `servername`: one for all, or a request with another Host would have the connection made anew. */
