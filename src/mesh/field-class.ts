@@ -73,6 +73,10 @@ const CLASSES: ReadonlyMap<string, number> = new Map([
   ].map((name) => [name, FORWARDED | NO_TRAILER] as const),
 ]);
 
+const DESCRIBES_BODY: ReadonlySet<string> = new Set([
+  ...["content-type", "content-encoding", "content-language"],
+]);
+
 /** The rest of them: `x-forwarded-for`, `-host`, `-user` …, `x-original-url`, `x-original-forwarded-for` …, and Envoy's own. */
 const FORWARDED_PREFIXES = ["x-forwarded-", "x-original-"];
 const ENVOY = "x-envoy-";
@@ -96,6 +100,11 @@ const classOfUnknown: (name: string) => number = memo((name) => {
   const dashed = name.includes("_") ? classOf(name.replaceAll("_", "-")) : 0;
   return credential | (dashed & FORWARDED);
 });
+
+/** Whether a lower-case name says how the body beside it is to be read (RFC 9110 8.3 to 8.5): it goes where that body goes. */
+export function describesBody(name: string): boolean {
+  return DESCRIBES_BODY.has(name);
+}
 
 /**
  * Whether a lower-case name is that of a framing or mesh field to a recipient that takes "_" for "-", as CGI's meta-variables

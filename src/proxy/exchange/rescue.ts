@@ -1,5 +1,6 @@
 /** The only place that turns a failure into a status, a grpc-status or a reset (law 9). */
 import { MeshError } from "../../mesh/errors.ts";
+import { describesBody } from "../../mesh/field-class.ts";
 import { REASONS } from "../../mesh/reasons.ts";
 import { GRPC_STATUSES } from "../../mesh/grpc-status.ts";
 import {
@@ -59,7 +60,7 @@ export function rescue(
     fields.push(makeField("retry-after", String(secondsOf(error, options))));
   const grpc = isGrpcCall(stream, options.inside);
   for (const [name, value] of answer?.fields ?? [])
-    if (!grpc || name !== "content-type") fields.push(makeField(name, value));
+    if (!grpc || !describesBody(name)) fields.push(makeField(name, value));
   if (grpc) {
     fields.push(
       makeField("content-type", "application/grpc"),

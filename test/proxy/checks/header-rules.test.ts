@@ -9,7 +9,7 @@ void t.test("what becomes of an answer", (t) => {
       ...{ name: "opa", grpc: { address: "127.0.0.1:1" } },
       headersToApplication: ["X-A", "x-b"],
       headersToCallerOnAllow: ["set-cookie"],
-      headersToCallerOnDeny: ["x-why"],
+      headersToCallerOnDeny: ["x-why", "content-l*"],
     },
   ]);
   if (provider === undefined) throw new Error("there is no provider");
@@ -59,6 +59,9 @@ void t.test("what becomes of an answer", (t) => {
       401,
       [
         write("Content-Type", "text/html"),
+        write("Content-Encoding", "gzip"),
+        write("content-language", "en"),
+        write("content-length", "2"),
         write("x-why", "1"),
         write("set-cookie", "a=1"),
       ],
@@ -69,20 +72,23 @@ void t.test("what becomes of an answer", (t) => {
       status: 401,
       fields: [
         ["content-type", "text/html"],
+        ["content-encoding", "gzip"],
+        ["content-language", "en"],
         ["x-why", "1"],
       ],
       body: page,
     },
   );
-  t.match(
-    rules.denied(
-      401,
-      [write("content-type", "a"), write("x-why", "1")],
-      Buffer.alloc(70_000),
-    ),
-    { fields: [["x-why", "1"]], body: undefined },
-    "a page that is too long is left out, with its type",
-  );
+  for (const name of ["content-type", "content-encoding", "content-language"])
+    t.match(
+      rules.denied(
+        401,
+        [write(name, "a"), write("x-why", "1")],
+        Buffer.alloc(70_000),
+      ),
+      { fields: [["x-why", "1"]], body: undefined },
+      `a page that is too long is left out, with its ${name}`,
+    );
   t.match(
     rules.denied(401, [write("x-why", "a\r\nb")], page),
     { kind: "denied", fields: [], body: page },

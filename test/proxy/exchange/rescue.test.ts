@@ -172,6 +172,24 @@ void t.test("to gRPC: trailers only, under HTTP 200", (t) => {
   t.end();
 });
 
+void t.test("what describes the page of an answer stays with it", (t) => {
+  const describing = ["content-type", "content-encoding", "content-language"];
+  const fields = describing.map((name) => [name, "x"] as const);
+  for (const grpc of [true, false]) {
+    const { stream, sent } = fakeStream("POST", [
+      ...(grpc ? [makeField("content-type", "application/grpc")] : []),
+    ]);
+    const answer = { fields, body: Buffer.from("no") };
+    const error = new MeshError("PROVIDER_DENIED", "", { answer });
+    rescue(stream, error, { inside: true });
+    const names = (sent.head?.fields ?? []).map(({ name, value }) =>
+      value === "x" ? name : "",
+    );
+    t.same(names.filter(Boolean), grpc ? [] : describing);
+  }
+  t.end();
+});
+
 void t.test("strangers learn no reason and no detail", (t) => {
   const { stream, sent } = fakeStream("GET", []);
   rescue(stream, errorOf("DENIED"), { inside: false });

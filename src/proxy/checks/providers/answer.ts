@@ -2,6 +2,7 @@
 import type { Cancel } from "../../../core/clock.ts";
 import type { SpiffeUri } from "../../../core/units.ts";
 import type { HeaderEdits } from "../../../policy/routing/header-edits.ts";
+import { describesBody } from "../../../mesh/field-class.ts";
 import {
   isWritable,
   listed,
@@ -75,9 +76,8 @@ const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 const MOST_BYTES = 16_384;
 /** A page that says more is left out. */
 export const MOST_PAGE = 65_536;
-/** What the caller of a denied request gets whatever is listed. */
-const TYPE = "content-type";
-const ALWAYS = ["location", "www-authenticate", TYPE];
+/** What the caller of a denied request gets whatever is listed, beside what says how its page is to be read. */
+const ALWAYS = ["location", "www-authenticate"];
 
 /** The lists of a provider, made once. */
 export class HeaderRules {
@@ -123,9 +123,8 @@ export class HeaderRules {
     const usable = faultOf(written) === undefined ? written : [];
     const fields = usable
       .map(({ name, value }) => [name.toLowerCase(), value] as const)
-      .filter(
-        ([name]) =>
-          this.toDenied(name) && (name !== TYPE || page !== undefined),
+      .filter(([name]) =>
+        describesBody(name) ? page !== undefined : this.toDenied(name),
       );
     return {
       kind: "denied",
