@@ -48,6 +48,8 @@ export class HeldStream implements ServerStream {
   #room = 1;
   #complete: boolean;
   #trailers: Fields | undefined;
+  /** Which names only checks write: a trailer is never theirs. */
+  #reserved: ((name: string) => boolean)[] = [];
   #failure: MeshError | undefined;
   /** The source's flow is stopped: by us, or by what the body goes to. */
   #paused = false;
@@ -105,6 +107,19 @@ export class HeldStream implements ServerStream {
     this.#head = { ...this.#head, path, fields };
   }
 
+  /** Its caller's trailers of these names go no further: some applications read them as they read headers. */
+  reserve(isReserved: (name: string) => boolean): void {
+    this.#reserved.push(isReserved);
+  }
+
+  #unreserved(trailers: Fields | undefined): Fields | undefined {
+    if (trailers === undefined || trailers.length === 0) return trailers;
+    const left = trailers.filter(
+      ({ name }) => !this.#reserved.some((isReserved) => isReserved(name)),
+    );
+    return left.length === 0 ? undefined : left;
+  }
+
   /** Changes the fields of the response that the caller gets. */
   editResponse(edits: HeaderEdits): void {
     this.#responseEdits.push(edits);
@@ -126,7 +141,7 @@ export class HeldStream implements ServerStream {
     this.#complete = true;
     this.#trailers = trailers;
     if (this.#receiver === undefined) this.#observer?.arrived();
-    else this.#receiver.end(trailers);
+    else this.#receiver.end(this.#unreserved(trailers));
   }
 
   #abort(error: MeshError): void {
@@ -149,7 +164,9 @@ export class HeldStream implements ServerStream {
 
   receive(receiver: BodyReceiver | RequestBodyReceiver): void {
     if (this.#observer === undefined) {
-      this.#stream.receive(receiver);
+      this.#stream.receive(
+        this.#reserved.length === 0 ? receiver : this.#bare(receiver),
+      );
       return;
     }
     this.#observer = undefined;
@@ -162,9 +179,19 @@ export class HeldStream implements ServerStream {
       return;
     }
     for (const chunk of held) receiver.data(chunk);
-    if (this.#complete && !this.ended) receiver.end(this.#trailers);
+    if (this.#complete && !this.ended)
+      receiver.end(this.#unreserved(this.#trailers));
     // It may have stopped the flow again meanwhile.
     if (stopped && !this.#isPaused()) this.#stream.resume();
+  }
+
+  #bare(receiver: BodyReceiver): BodyReceiver {
+    return {
+      data: (chunk) => receiver.data(chunk),
+      end: (trailers) => receiver.end(this.#unreserved(trailers)),
+      abort: (error) => receiver.abort(error),
+      drained: () => receiver.drained(),
+    };
   }
 
   #isPaused(): boolean {

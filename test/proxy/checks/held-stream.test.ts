@@ -4,6 +4,7 @@ import { MeshError } from "../../../src/mesh/errors.ts";
 import { HeldStream } from "../../../src/proxy/checks/held-stream.ts";
 import type { BodyReceiver } from "../../../src/wire/exchange.ts";
 import { Buffers } from "../../../src/wire/buffers.ts";
+import { makeField, type Fields } from "../../../src/wire/fields.ts";
 import {
   scriptedStream,
   type ScriptedStream,
@@ -110,6 +111,58 @@ void t.test("trailers and an empty body reach the relay as they came", (t) => {
   t.ok(bare.held.complete);
   bare.held.receive(relay(bare.seen));
   t.same(bare.seen, [], "where there was no body there is no end of one");
+  t.end();
+});
+
+void t.test("a trailer of a reserved name goes no further", (t) => {
+  const rows: readonly (readonly [names: readonly string[], seen: string])[] = [
+    [["x-user", "x_user", "x-role"], "end "],
+    [["x-user", "x-sum"], "end 1"],
+    [["x-sum", "x-crc"], "end 2"],
+  ];
+  for (const [names, end] of rows)
+    for (const [when, go] of [
+      [
+        "before it is let go",
+        ({ stream, held, seen }, trailers) => {
+          stream.receiver.end(trailers);
+          held.receive(relay(seen));
+        },
+      ],
+      [
+        "after it was let go",
+        ({ stream, held, seen }, trailers) => {
+          held.receive(relay(seen));
+          stream.receiver.end(trailers);
+        },
+      ],
+    ] as readonly (readonly [
+      string,
+      (held: Held, trailers: Fields) => void,
+    ])[]) {
+      const held = hold();
+      held.held.reserve((name) => name.replace("_", "-") === "x-user");
+      held.held.reserve((name) => name === "x-role");
+      go(
+        held,
+        names.map((name) => makeField(name, "mallory")),
+      );
+      t.equal(held.seen.at(-1), end, `${names.join()}, ${when}`);
+    }
+  const stream = scriptedStream();
+  const seen: string[] = [];
+  const held = new HeldStream(stream, new Buffers());
+  held.reserve((name) => name === "x-user");
+  held.receive(relay(seen));
+  stream.receiver.data(Buffer.from("one"));
+  stream.receiver.drained();
+  stream.receiver.end([makeField("x-user", "mallory")]);
+  stream.receiver.abort(new MeshError("CLIENT_CLOSED", ""));
+  t.same(
+    seen,
+    ["data one", "drained", "end ", "abort CLIENT_CLOSED"],
+    "nor where nothing was waited for",
+  );
   t.end();
 });
 

@@ -49,6 +49,12 @@ const RESOURCES = [
   }),
 ];
 
+/** What its caller says in trailers. */
+const CLAIMED = {
+  ...{ "x-sub": "trailer", x_sub: "trailer" },
+  ...{ "x-role": "trailer", x_role: "trailer" },
+};
+
 interface Row {
   readonly what: string;
   readonly path?: string;
@@ -130,8 +136,10 @@ void t.test("tokens, a provider and policies at one port", async (t) => {
           const what = `${row.what}, ${round}`;
           script.asked.length = 0;
           const answer = await pair.call({
-            path,
+            ...{ path, method: "POST", body: "1" },
+            trailers: { ...CLAIMED, "x-sum": "1" },
             headers: {
+              "transfer-encoding": "chunked",
               ...{ "x-sub": "mallory", x_sub: "mallory" },
               // The DENY would match what the caller says of itself.
               ...{ "x-role": "bad", x_role: "bad" },
@@ -151,6 +159,14 @@ void t.test("tokens, a provider and policies at one port", async (t) => {
             t.equal(script.asked[0]?.headers[name], value, `${what}: ${name}`);
           for (const [name, value] of Object.entries(sees ?? {}))
             t.equal(echoed(answer).headers[name], value, `${what}: ${name}`);
+          if (sees !== undefined)
+            t.match(
+              echoed(answer),
+              { trailers: { "x-sum": "1" } },
+              `${what}: other trailers stay`,
+            );
+          for (const name of Object.keys(CLAIMED))
+            t.notMatch(answer.text, `"${name}":"trailer"`, what);
         }
     });
   } finally {

@@ -72,6 +72,8 @@ export interface CallOptions {
   readonly host?: string;
   readonly headers?: OutgoingHttpHeaders;
   readonly body?: string | Buffer;
+  /** With a chunked body. */
+  readonly trailers?: Readonly<Record<string, string>>;
 }
 
 /** What the admin ports of a pair want of whoever changes something. */
@@ -377,6 +379,7 @@ export function send(port: number, options: CallOptions = {}): Promise<Answer> {
         });
       });
     });
+    if (options.trailers !== undefined) request.addTrailers(options.trailers);
     request.end(options.body);
   });
 }

@@ -106,6 +106,7 @@ class ProviderCheck implements Check {
         !anew.some((pair) => dashed(pair.name) === dashed(name)),
     );
     if (remove.size > 0) request.edit({ ...NO_EDITS, remove });
+    request.held.reserve(this.#isItsOwn);
   }
 
   #question(

@@ -10,7 +10,7 @@ import {
   tokenEdits,
   type VerifiedToken,
 } from "../../../policy/tokens/token-edits.ts";
-import type { TokenRules } from "../../../policy/tokens/token-rules.ts";
+import { dashed, type TokenRules } from "../../../policy/tokens/token-rules.ts";
 import type { Check, Question } from "../check.ts";
 import type { CheckedRequest } from "../checked-request.ts";
 import type { TokenRefusal, TokenVerifier } from "./token-verifier.ts";
@@ -97,6 +97,8 @@ function pass(
   request.wrote(token?.outputs ?? []);
   const edits = tokenEdits(rules, request.held.head, found, token);
   if (edits !== undefined) request.edit(edits, edits.path);
+  if (rules.outputs.size > 0)
+    request.held.reserve((name) => rules.outputs.has(dashed(name)));
 }
 
 /** As RFC 6750 3 has it. */
