@@ -27,6 +27,8 @@ import {
 
 /** Seconds: applications ask again, and soon learn that a name is the mesh's, or is not any more. */
 export const TTL = 5;
+/** Milliseconds since a process began in which an application may go by what the one before it replied, which replies for some seconds yet. */
+export const HEARD_BEFORE: number = (TTL + 10) * 1000;
 /** Questions of this machine's applications that wait, for the control plane or another name server. */
 export const MOST_WAITING_QUESTIONS = 1024;
 
@@ -45,6 +47,8 @@ export interface ResolverOptions {
   readonly snapshot: { readonly value: Snapshot | undefined };
   readonly lookups: { readonly value: Lookups | undefined };
   readonly addresses: VirtualAddresses;
+  /** Whether applications may go by what a process before this one replied. */
+  readonly heardBefore: () => boolean;
   /** The family that this machine calls others by: an application could not connect to an address of the other. */
   readonly family: () => VirtualFamily;
   /** Resolves once all workers that take captured connections know of the address. */
@@ -138,14 +142,15 @@ export class Resolver {
 
   /** With the address that stands for the host. */
   #answer(question: Question, host: string, reply: Reply): void {
-    const { addresses, share } = this.#options;
+    const { addresses, share, snapshot, heardBefore } = this.#options;
     const family = this.#options.family();
     const wanted = family === "ipv4" ? TYPE.A : TYPE.AAAA;
     if (question.type !== wanted && question.type !== TYPE.ANY) {
       reply("no data", makeReply(question, RCODE.NOERROR));
       return;
     }
-    const data = addresses.addressOf(host, family);
+    const others = heardBefore() ? snapshot.value : undefined;
+    const data = addresses.addressOf(host, family, others);
     const type = family === "ipv4" ? "A" : "AAAA";
     const answer = (): void =>
       reply(

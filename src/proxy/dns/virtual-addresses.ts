@@ -18,6 +18,10 @@ const IPV4_HOSTS = 0xfffe;
 /** Names with an address: the one that was of no use for longest makes room. The range stays so empty that a free one is soon found. */
 export const MOST_VIRTUAL = 32_768;
 
+/** Addresses that were another's, one after the other, until one of them is taken all the same. */
+const MOST_KEPT = 1024;
+const NONE_KEPT: ReadonlyMap<string, string | undefined> = new Map();
+
 /** What listeners ask of a captured connection's address. */
 export interface VirtualNames {
   /** What a connection to it calls; undefined for an address that stands for no name at all. */
@@ -32,23 +36,37 @@ export class VirtualAddresses implements VirtualNames {
   /** The one that was of no use for longest comes first. */
   readonly #byHost = new Map<string, string>();
   readonly #byAddress = new Map<string, string>();
-  /** What the names of a snapshot had in the process before this one, as far as that is certain. */
-  readonly #preferred = new WeakMap<Snapshot, Map<string, string>>();
+  /** What the names of a snapshot had in the process before this one; undefined where several may have had it. */
+  readonly #preferred = new WeakMap<
+    Snapshot,
+    Map<string, string | undefined>
+  >();
 
   get size(): number {
     return this.#byHost.size;
   }
 
-  /** The address of the name; the same for as long as it is in use, and most often in the next process, too. */
-  addressOf(host: string, family: VirtualFamily): string {
+  /**
+   * The address of the name; the same for as long as it is in use, and most often in the next process, too. `others`: their names may have
+   * had theirs from the process before this one, and applications may know them by these still.
+   */
+  addressOf(host: string, family: VirtualFamily, others?: Snapshot): string {
     const known = this.#byHost.get(keyOf(host, family));
     if (known !== undefined) {
       this.set(host, known);
       return known;
     }
-    let address = preferred(host, family, 0);
-    for (let tries = 1; this.#byAddress.has(address); tries += 1)
-      address = preferred(host, family, tries);
+    const kept = others === undefined ? NONE_KEPT : this.#preferredIn(others);
+    const isTaken = (it: string): boolean =>
+      kept.has(it) && kept.get(it) !== host;
+    const from = isTaken(preferred(host, family, 0)) ? elsewhere(host) : 0;
+    let address: string;
+    for (let tries = 0; ; tries += 1) {
+      address = preferred(host, family, from + tries);
+      // A mesh may have more names than there are addresses.
+      const may = !isTaken(address) || tries > MOST_KEPT;
+      if (may && !this.#byAddress.has(address)) break;
+    }
     this.set(host, address);
     return address;
   }
@@ -84,16 +102,16 @@ export class VirtualAddresses implements VirtualNames {
   }
 
   /** An application may know an address still that the process before this one gave it. */
-  #preferredIn(snapshot: Snapshot): Map<string, string> {
+  #preferredIn(snapshot: Snapshot): ReadonlyMap<string, string | undefined> {
     const known = this.#preferred.get(snapshot);
     if (known !== undefined) return known;
     const hosts = new Set<string>();
     for (const destination of snapshot.destinations)
       for (const host of hostsOf(destination, snapshot.mesh.trustDomain))
         hosts.add(host);
-    const found = new Map<string, string>();
+    const found = new Map<string, string | undefined>();
     for (const family of ["ipv4", "ipv6"] as const)
-      for (const [address, host] of certain(hosts, family))
+      for (const [address, host] of expected(hosts, family))
         found.set(address, host);
     this.#preferred.set(snapshot, found);
     return found;
@@ -101,14 +119,14 @@ export class VirtualAddresses implements VirtualNames {
 }
 
 /**
- * The addresses of which one name alone can have had each. Where several prefer one address, the first to be asked for got it and the
- * others got the next free ones: by which of them an application knows it is not for us to guess.
+ * The addresses that the names can have had, and whose each was. Where several prefer one address, the first to be asked for got it and the
+ * others got the next free ones: by which of them an application knows it is not for us to guess, and each is undefined.
  */
-function certain(
+function expected(
   hosts: Iterable<string>,
   family: VirtualFamily,
-): ReadonlyMap<string, string> {
-  const found = new Map<string, string>();
+): ReadonlyMap<string, string | undefined> {
+  const found = new Map<string, string | undefined>();
   const crowds = new Map<string, string[]>();
   for (const host of hosts) {
     const address = preferred(host, family, 0);
@@ -132,7 +150,7 @@ function certain(
       moved += there - 1;
     }
   }
-  for (const address of doubtful) found.delete(address);
+  for (const address of doubtful) found.set(address, undefined);
   return found;
 }
 
@@ -166,6 +184,12 @@ function keyOf(host: string, family: VirtualFamily): string {
 
 function familyOf(address: string): VirtualFamily {
   return address.includes(":") ? "ipv6" : "ipv4";
+}
+
+/** How far on a name goes on whose address may be another's: names that prefer one address part here, and go the same way in each process. */
+function elsewhere(host: string): number {
+  const hash = createHash("sha256").update(host).digest();
+  return 1 + (hash.readUInt32BE(16) % IPV4_HOSTS);
 }
 
 /** The address that the name is to have; `tries`: so many others had theirs first. */

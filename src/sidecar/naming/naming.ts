@@ -18,7 +18,7 @@ import {
   type ListeningSocket,
 } from "../../proxy/downstream/handed-listeners.ts";
 import { NameServers, type NameServer } from "../../proxy/dns/name-servers.ts";
-import { Resolver } from "../../proxy/dns/resolver.ts";
+import { HEARD_BEFORE, Resolver } from "../../proxy/dns/resolver.ts";
 import { nameServersIn, RESOLV_CONF } from "../../wire/dns/resolv-conf.ts";
 import type { DnsSettings } from "../settings.ts";
 import type { ProxyWorker } from "../workers/worker.ts";
@@ -54,6 +54,7 @@ export async function startNaming(options: NamingOptions): Promise<Naming> {
   };
   const servers = await surroundings(options);
   const nameServers = new NameServers({ clock, servers: servers.now });
+  const began = clock.now();
   const resolver = new Resolver({
     snapshot: worker.snapshot,
     lookups: {
@@ -62,6 +63,7 @@ export async function startNaming(options: NamingOptions): Promise<Naming> {
       },
     },
     addresses: names,
+    heardBefore: () => clock.now() - began < HEARD_BEFORE,
     family: servers.family,
     share: async (name, address) => workerPool?.shareVirtual(name, address),
     nameServers,

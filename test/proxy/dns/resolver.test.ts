@@ -45,6 +45,7 @@ interface Given {
   readonly snapshot?: Snapshot | undefined;
   readonly lookups?: Lookups;
   readonly family?: "ipv4" | "ipv6";
+  readonly heardBefore?: boolean;
   /** What others say; undefined: nothing. */
   readonly others?: number | undefined;
   readonly share?: (host: string, address: string) => Promise<void>;
@@ -61,6 +62,7 @@ function resolverOf(given: Given = {}) {
     snapshot,
     lookups: { value: given.lookups },
     addresses,
+    heardBefore: () => given.heardBefore ?? false,
     family: () => given.family ?? "ipv4",
     share: given.share ?? (() => Promise.resolve()),
     nameServers: {
@@ -125,6 +127,31 @@ void t.test("the address says its name", async (t) => {
   const { say } = resolverOf();
   t.equal(await say(REVERSE, "PTR"), `NOERROR PTR ${OWN}`);
 });
+
+void t.test(
+  "what another process replied is nobody else's at first",
+  async (t) => {
+    // Two names that prefer one address.
+    const seen = new Map<string, string>();
+    let pair: [string, string] | undefined;
+    for (let index = 0; pair === undefined; index += 1) {
+      const name = `s${index}`;
+      const host = `${name}.shop.svc.cluster.local`;
+      const address = new VirtualAddresses().addressOf(host, "ipv4");
+      const other = seen.get(address);
+      if (other === undefined) seen.set(address, name);
+      else pair = [other, name];
+    }
+    const [first, second] = pair;
+    const snapshot = meshOf(first, second);
+    const before = resolverOf({ snapshot });
+    const had = await before.say(`${first}.shop`);
+    const early = resolverOf({ snapshot, heardBefore: true });
+    t.not(await early.say(`${second}.shop`), had);
+    const later = resolverOf({ snapshot });
+    t.equal(await later.say(`${second}.shop`), had, "and then it may be");
+  },
+);
 
 void t.test("case, TTL and EDNS", async (t) => {
   const { ask } = resolverOf();

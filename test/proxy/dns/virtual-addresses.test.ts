@@ -6,6 +6,7 @@ import {
   MOST_VIRTUAL,
   VirtualAddresses,
 } from "../../../src/proxy/dns/virtual-addresses.ts";
+import type { Snapshot } from "../../../src/policy/snapshot.ts";
 import { resource } from "../../support/meshes/pair.ts";
 
 void t.test("each name has its own address, and keeps it", (t) => {
@@ -112,24 +113,28 @@ function fullNameOf(name: string): string {
   return `${name}.shop.svc.cluster.local`;
 }
 
+function crowdedMesh(...names: readonly string[]): Snapshot {
+  return compileSnapshot(
+    [...names, "orders"].map((name) =>
+      resource("Service", name, {
+        ports: [{ port: 80 }],
+        selector: { app: name },
+      }),
+    ),
+    {
+      ...{ name: "web-1", namespace: "shop", serviceAccount: "web" },
+      labels: {},
+      identity: "spiffe://cluster.local/ns/shop/sa/web",
+    },
+    { store: "s", revision: 1, digest: "" },
+  );
+}
+
 void t.test(
   "the next process guesses no address that might be another's",
   (t) => {
     const [first, second, third] = crowded();
-    const snapshot = compileSnapshot(
-      [first, second, third, "orders"].map((name) =>
-        resource("Service", name, {
-          ports: [{ port: 80 }],
-          selector: { app: name },
-        }),
-      ),
-      {
-        ...{ name: "web-1", namespace: "shop", serviceAccount: "web" },
-        labels: {},
-        identity: "spiffe://cluster.local/ns/shop/sa/web",
-      },
-      { store: "s", revision: 1, digest: "" },
-    );
+    const snapshot = crowdedMesh(first, second, third);
     const after = new VirtualAddresses();
     for (const order of [
       [first, second, third],
@@ -149,6 +154,37 @@ void t.test(
     const host = fullNameOf(first);
     const address = after.addressOf(host, "ipv4");
     t.equal(after.hostOf(snapshot, address), host, "once it is asked for");
+    t.end();
+  },
+);
+
+void t.test(
+  "the next process gives no name what another may have had at first",
+  (t) => {
+    const [first, second, third] = crowded();
+    const snapshot = crowdedMesh(first, second, third);
+    const names = [first, second, third, "orders", "outside"].map(fullNameOf);
+    for (const order of [names, [...names].reverse()]) {
+      const before = new VirtualAddresses();
+      const had = new Map(
+        order.map((host) => [before.addressOf(host, "ipv4"), host]),
+      );
+      for (const host of names) {
+        const after = new VirtualAddresses();
+        const address = after.addressOf(host, "ipv4", snapshot);
+        t.ok([host, undefined].includes(had.get(address)), host);
+        t.equal(after.addressOf(host, "ipv4"), address, "and it stays");
+      }
+    }
+    const again = (name: string): string =>
+      new VirtualAddresses().addressOf(fullNameOf(name), "ipv4", snapshot);
+    t.not(again(first), again(second), "nor at the restart after that one");
+    const orders = fullNameOf("orders");
+    t.equal(
+      again("orders"),
+      new VirtualAddresses().addressOf(orders, "ipv4"),
+      "what was one name's alone is that name's again",
+    );
     t.end();
   },
 );

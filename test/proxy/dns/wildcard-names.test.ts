@@ -41,6 +41,7 @@ function rig(snapshot: Snapshot) {
     snapshot: current,
     lookups: { value: undefined },
     addresses,
+    heardBefore: () => false,
     family: () => "ipv4",
     share: () => Promise.resolve(),
     nameServers: { ask: (asked, _stream, done) => done(makeReply(asked, 0)) },
