@@ -25,7 +25,7 @@ export function checkWildcardBackends(
     const at = ["spec", "rules", rule];
     for (const [index, ref] of backendRefs.entries())
       problems.push(
-        ...hostless(
+        ...withoutHost(
           find(ref),
           parents,
           [...at, "backendRefs", index, "name"],
@@ -36,7 +36,7 @@ export function checkWildcardBackends(
       const path = [...at, "filters", index];
       if (filter.requestMirror !== undefined)
         problems.push(
-          ...hostless(
+          ...withoutHost(
             find(filter.requestMirror.backendRef),
             parents,
             [...path, "requestMirror", "backendRef", "name"],
@@ -53,7 +53,7 @@ export function checkWildcardBackends(
 }
 
 /** A backend without a host of its own, for calls of other Services. */
-function hostless(
+function withoutHost(
   backend: ServiceResource | undefined,
   parents: readonly ServiceResource[],
   at: readonly Segment[],
