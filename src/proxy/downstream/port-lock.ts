@@ -122,6 +122,8 @@ function listen(
     server.once("error", reject);
     const listening = (): void => {
       server.off("error", reject);
+      // A connection that could not be accepted, where the process is out of file handles. Its end comes all the same.
+      server.on("error", ignore);
       resolve(server);
     };
     if (typeof where === "string") server.listen(where, listening);
@@ -130,5 +132,5 @@ function listen(
 }
 
 function ignore(): void {
-  // An error is followed by "close".
+  // An error of a socket is followed by "close".
 }
