@@ -8,8 +8,11 @@ import {
 import type { Cluster, Endpoint } from "../../snapshot.ts";
 import { externalEndpoint, externalKey } from "../endpoints.ts";
 
-/** Hosts of one port; the one that was called the longest ago makes room. */
-export const MOST_HOSTS = 256;
+/**
+ * Hosts of one port; the one that was called the longest ago makes room. The proxy keeps the states of as many, in all: it closes those
+ * whose clusters are forgotten here.
+ */
+export const MOST_HOSTS = 512;
 
 /** What all of them have in common. */
 interface Common {

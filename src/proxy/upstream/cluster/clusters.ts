@@ -1,4 +1,5 @@
 /** The clusters of the snapshot in force, each with its state: known ones are updated, those that are gone are forgotten. */
+import { MOST_HOSTS } from "../../../policy/compile/outside/below-wildcards.ts";
 import type { Cluster, Snapshot } from "../../../policy/snapshot.ts";
 import { Deadlines } from "../../../core/deadlines.ts";
 import { startRotation } from "./breaker.ts";
@@ -7,8 +8,7 @@ import type { HostPort } from "../pool/pools.ts";
 import { ClusterState, type ClustersOptions } from "./cluster-state.ts";
 import { placeOf } from "./places.ts";
 import { StallTicks } from "./stall-ticks.ts";
-/** Hosts below wildcards whose state is kept, in each worker. */
-export const MOST_BELOW = 512;
+
 const MADE_ROOM_FOR = 64;
 
 /** The states of all clusters. */
@@ -72,7 +72,7 @@ function* placesOf(states: Iterable<ClusterState>): Generator<HostPort> {
     for (const endpoint of cluster.endpoints) yield placeOf(cluster, endpoint);
 }
 
-/** The states of hosts below wildcards, of which callers may name any number: those without a call that were used the longest ago make room. */
+/** The states of hosts below wildcards, in each worker, of which callers may name any number: those without a call that were used the longest ago make room. */
 class LatelyUsed {
   readonly #states = new Set<ClusterState>();
   readonly #forget: (state: ClusterState) => void;
@@ -84,7 +84,7 @@ class LatelyUsed {
   use(state: ClusterState): void {
     this.#states.delete(state);
     this.#states.add(state);
-    if (this.#states.size > MOST_BELOW) this.#makeRoom(state);
+    if (this.#states.size > MOST_HOSTS) this.#makeRoom(state);
   }
 
   delete(state: ClusterState): void {
