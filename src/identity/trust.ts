@@ -17,9 +17,11 @@ export interface TrustSet {
   /** PEM of the roots. A connection under one that is taken out ends. */
   readonly trustBundle: string;
   readonly revoked: Revoked;
+  /** Trust domains that count as the own: a connection of one that is taken out ends. Absent: none is. */
+  readonly trustDomains?: readonly string[];
 }
 
-export interface Trust extends TrustSet {
+export interface Trust extends Omit<TrustSet, "trustDomains"> {
   /** A certificate has to be valid at one of these. The first is by this machine's clock. */
   readonly times: readonly [WallMs, ...WallMs[]];
 }

@@ -4,10 +4,9 @@ import type { Lookups } from "../../agent/interest/lookups.ts";
 import type { Clock } from "../../core/clock.ts";
 import type { SharedState } from "../../core/shared/shared-state.ts";
 import type { Logger } from "../../core/log.ts";
-import { watchSource, type Watch, type WatchSource } from "../../core/watch.ts";
+import { watchSource, type WatchSource } from "../../core/watch.ts";
 import type { Credentials } from "../../identity/credentials.ts";
-import { Revoked } from "../../identity/revoked.ts";
-import { timesOf, type TrustSet } from "../../identity/trust.ts";
+import { timesOf } from "../../identity/trust.ts";
 import type { Snapshot } from "../../policy/snapshot.ts";
 import {
   MESH_DEFAULTS,
@@ -85,6 +84,7 @@ import { makePools, type Pools } from "../../proxy/upstream/pool/pools.ts";
 import { VirtualAddresses } from "../../proxy/dns/virtual-addresses.ts";
 import type { SidecarSettings } from "../settings.ts";
 import { rulesIn } from "./request-rules.ts";
+import { trustIn } from "./trust-in.ts";
 
 export interface WorkerOptions {
   /** What a process before this one listened on; absent: there was none. */
@@ -162,25 +162,6 @@ export function makeBase(options: WorkerOptions): Base {
       }),
     },
   };
-}
-
-/** The roots come with the credentials, and what is revoked with the config. */
-function trustIn(
-  credentials: Watch<Credentials | undefined>,
-  snapshot: Watch<Snapshot | undefined>,
-): Watch<TrustSet | undefined> {
-  const trust = watchSource<TrustSet | undefined>(undefined);
-  const look = (): void => {
-    const trustBundle = credentials.value?.trustBundle;
-    const revoked = snapshot.value?.revoked ?? Revoked.NONE;
-    const { value } = trust;
-    if (trustBundle === undefined) return;
-    if (value?.trustBundle !== trustBundle || value.revoked !== revoked)
-      trust.set({ trustBundle, revoked });
-  };
-  credentials.subscribe(look);
-  snapshot.subscribe(look);
-  return trust;
 }
 
 /** Pools, clusters, what lies outside, and the application. */

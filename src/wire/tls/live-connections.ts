@@ -32,13 +32,13 @@ const SLICE = 32;
 export interface LiveEnd {
   /** It is to carry no new call. */
   stop(fault: string): void;
-  /** Its root is retired: it ends like a connection that is replaced, and what was sent on it before its end hears of that is served. */
+  /** Its root is retired, or its trust domain: it ends like a connection that is replaced, and what was sent on it before its end hears of that is served. */
   drain(): void;
   /** Whatever it still carries is broken off; it may have ended before. */
   cut(fault: string): void;
 }
 
-/** The certificate is revoked, or its root is retired. */
+/** The certificate is revoked, or its root or its trust domain is retired. */
 type Fault = "revoked" | "retired";
 
 function faultAs(
@@ -61,6 +61,8 @@ interface Round {
   readonly before: Revoked;
   /** Undefined where no root was taken out. */
   readonly roots: RootCheck | undefined;
+  /** Trust domains that were taken out. */
+  readonly lost: ReadonlySet<string>;
   readonly rest: Live[];
 }
 
@@ -126,7 +128,8 @@ export class LiveConnections {
     const next = this.#judged;
     if (until === undefined || next === undefined || clock.now() > until)
       return;
-    this.#round = { next, before: next.revoked, roots, rest: [live] };
+    const before = next.revoked;
+    this.#round = { next, before, roots, lost: new Set(), rest: [live] };
     this.#next = clock.after(0, this.#goOn);
   }
 
@@ -143,14 +146,16 @@ export class LiveConnections {
       now <= until || unfinished?.roots !== undefined
         ? new RootCheck(next.trustBundle)
         : undefined;
+    const lost = lostDomains(this.#judged, next, unfinished?.lost);
     this.#judged = next;
     this.#retired = roots === undefined ? undefined : { roots, until };
     this.#next?.();
     const waiting = unfinished?.rest ?? [];
     const waits = new Set(waiting);
     const others = [...this.#live.values()].filter((each) => !waits.has(each));
-    this.#round = { next, before, roots, rest: [...others, ...waiting] };
-    if (roots !== undefined || next.revoked.goesBeyond(before)) this.#goOn();
+    this.#round = { next, before, roots, lost, rest: [...others, ...waiting] };
+    const fewer = roots !== undefined || lost.size > 0;
+    if (fewer || next.revoked.goesBeyond(before)) this.#goOn();
     else this.#round = undefined;
   }
 
@@ -175,7 +180,7 @@ export class LiveConnections {
 
   #faultOf(
     { socket, claim }: Live,
-    { next: { revoked }, before, roots }: Round,
+    { next: { revoked }, before, roots, lost }: Round,
   ): readonly [Fault, string] | undefined {
     if (socket.destroyed) return undefined;
     const { clock, times } = this.#options;
@@ -190,7 +195,9 @@ export class LiveConnections {
     if (uri === undefined || id === undefined) return undefined;
     return (
       faultAs("revoked", revoked.faultOf(proofOf(leaf, uri, id), times())) ??
-      faultAs("retired", roots?.faultOf(chain, clock.wall()))
+      (lost.has(id.trustDomain)
+        ? ["retired", `the trust domain ${id.trustDomain} is taken out`]
+        : faultAs("retired", roots?.faultOf(chain, clock.wall())))
     );
   }
 
@@ -201,6 +208,17 @@ export class LiveConnections {
     if (kind === "revoked") end.stop(fault);
     else end.drain();
   }
+}
+
+/** What counted as the own trust domain until now, and does not any more. */
+function lostDomains(
+  before: TrustSet | undefined,
+  { trustDomains: now = [] }: TrustSet,
+  more: ReadonlySet<string> = new Set(),
+): ReadonlySet<string> {
+  const lost = new Set([...(before?.trustDomains ?? []), ...more]);
+  for (const each of now) lost.delete(each);
+  return lost;
 }
 
 /** Whether chains that OpenSSL verified once lead to one of these roots: what many leaves have above them is looked at once. */

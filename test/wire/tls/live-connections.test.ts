@@ -266,3 +266,25 @@ void t.test("changes without a pause spare nobody", async (t) => {
   }
   t.same(told, ["shop/db-0"]);
 });
+
+void t.test(
+  "a trust domain that is taken out takes its own along",
+  async (t) => {
+    const { clock, trust, told, connect } = await bed(t);
+    const trusting = (...trustDomains: readonly string[]): void =>
+      trust.set({ trustBundle: both, revoked: Revoked.NONE, trustDomains });
+    trusting("shop.example", "cluster.local", "old.example");
+    await connect("web");
+    trusting("shop.example", "cluster.local");
+    clock.advance(CUT_AFTER);
+    t.same(told, [], "another's is nothing to it");
+    trusting("shop.example");
+    t.same(told, ["web drains"]);
+    clock.advance(CUT_AFTER);
+    t.same(told, ["web drains", "web is cut"]);
+    trusting("shop.example", "cluster.local");
+    await connect("pay");
+    clock.advance(CUT_AFTER);
+    t.equal(told.length, 2, "one that is back takes nobody");
+  },
+);
