@@ -9,10 +9,7 @@ void t.test(
   "a connection that could not be accepted is no end of it",
   { skip: process.platform !== "linux" && "abstract sockets are Linux's" },
   async (t) => {
-    const listen = Reflect.get(
-      Server.prototype,
-      "listen",
-    ) as typeof Server.prototype.listen;
+    const listen = Reflect.get<Server, "listen">(Server.prototype, "listen");
     const captured = t.capture(Server.prototype, "listen", listen);
     const opened = await inTurn(systemClock, silentLogger, () => {
       const [call] = captured();
