@@ -26,7 +26,7 @@ import type { Limiter } from "./filters/limiter.ts";
 import { atLastHop } from "./exchange/max-forwards.ts";
 import type { Judge } from "./exchange/open-ended.ts";
 import { refusedPipe } from "./exchange/raw-bytes.ts";
-import { guarded, overload, refuse } from "./exchange/refuse.ts";
+import { attend, guarded, overload, refuse } from "./exchange/refuse.ts";
 import type { RelayHost } from "./exchange/relay-host.ts";
 import { Relay } from "./exchange/relay.ts";
 import { isTunnel } from "../wire/tcp.ts";
@@ -129,22 +129,24 @@ function inbound(listener: Listener, stream: ServerStream): void {
     held ?? stream,
     port.key === "" ? `port ${port.targetPort}` : port.key,
   );
-  const read = identify(snapshot, port, stream, record);
-  if (read instanceof MeshError) {
-    record.refuse(read, inside);
-    return;
-  }
-  const left = deadlineLeft(stream);
-  const accepted: Accepted = {
-    ...{ listener, snapshot, judgedAt, port, record, inside, left },
-  };
-  if (checks !== undefined && held !== undefined) {
-    const request = new CheckedRequest(snapshot, port, held, read, record);
-    check(accepted, checks, request);
-    return;
-  }
-  const facts = factsOf(port, stream.connection, read?.facts);
-  onward(accepted, stream, read, facts, judge);
+  attend(record, inside, () => {
+    const read = identify(snapshot, port, stream, record);
+    if (read instanceof MeshError) {
+      record.refuse(read, inside);
+      return;
+    }
+    const left = deadlineLeft(stream);
+    const accepted: Accepted = {
+      ...{ listener, snapshot, judgedAt, port, record, inside, left },
+    };
+    if (checks !== undefined && held !== undefined) {
+      const request = new CheckedRequest(snapshot, port, held, read, record);
+      check(accepted, checks, request);
+      return;
+    }
+    const facts = factsOf(port, stream.connection, read?.facts);
+    onward(accepted, stream, read, facts, judge);
+  });
 }
 
 /** A request for a declared port, by a caller that may be identified. */

@@ -24,14 +24,13 @@ import {
   type Where,
 } from "./destination.ts";
 import { isHeld, lookFor, notKnown, type Look } from "./not-held.ts";
-import { asMeshError } from "./exchange/rescue.ts";
 import { LocalAnswer } from "./filters/local-response.ts";
 import { departureOf } from "./departure.ts";
 import type { Departure, Departures } from "./observation/departures.ts";
 import type { Faults } from "./filters/faults.ts";
 import { atLastHop } from "./exchange/max-forwards.ts";
 import type { Judge } from "./exchange/open-ended.ts";
-import { guarded, overload, refuse } from "./exchange/refuse.ts";
+import { attend, guarded, overload, refuse } from "./exchange/refuse.ts";
 import type { RelayHost } from "./exchange/relay-host.ts";
 import { Relay } from "./exchange/relay.ts";
 import type { RoutePlan } from "./exchange/route-plan.ts";
@@ -110,11 +109,13 @@ function outbound(listener: Listener, stream: ServerStream): void {
   const look = missing(listener, stream, where);
   if (look !== undefined) {
     const record = new RequestRecord(sinks, "outbound", stream, UNKNOWN);
-    ask({ listener, stream, record }, look, MOST_ROUNDS);
+    attend(record, true, () =>
+      ask({ listener, stream, record }, look, MOST_ROUNDS),
+    );
     return;
   }
   const record = new RequestRecord(sinks, "outbound", stream, nameOf(where));
-  onward(listener, snapshot, stream, where, record);
+  attend(record, true, () => onward(listener, snapshot, stream, where, record));
 }
 
 function missing(
@@ -147,12 +148,10 @@ function ask(waiting: Waiting, look: Look, rounds: number): void {
   const { listener, record } = waiting;
   look((failure) => {
     record.waited = listener.options.sinks.clock.now() - record.startedAt;
-    try {
+    attend(record, true, () => {
       if (failure === undefined) resolved(waiting, rounds - 1);
       else record.refuse(notKnown(failure), true);
-    } catch (defect) {
-      record.refuse(asMeshError(defect), true);
-    }
+    });
   });
 }
 

@@ -203,8 +203,10 @@ class Waiting implements Idler, HeldObserver {
     try {
       run();
     } catch (defect) {
-      this.#over = false;
-      this.giveUp(asMeshError(defect));
+      // What comes after the wait may be at fault, too.
+      if (!this.#over) this.leave();
+      const { record, inside } = this.#waiter;
+      record.refuse(asMeshError(defect), inside);
     }
   }
 

@@ -6,6 +6,19 @@ import type { Direction } from "../../telemetry/meters.ts";
 import type { RelayHost } from "./relay-host.ts";
 import { asMeshError } from "./rescue.ts";
 
+/** Goes on with a request that has its record: a defect on the way is reported as its end, and not as another request's. */
+export function attend(
+  record: Pick<RequestRecord, "refuse">,
+  inside: boolean,
+  go: () => void,
+): void {
+  try {
+    go();
+  } catch (defect) {
+    record.refuse(asMeshError(defect), inside);
+  }
+}
+
 /** Responds to `stream` with `error`, which is reported under the name `destination`. */
 export function refuse(
   sinks: TelemetrySinks,
@@ -21,7 +34,7 @@ export function refuse(
   );
 }
 
-/** Serves `stream`; a defect on the way is an INTERNAL for this one request, not the end of the process. */
+/** Serves `stream`, up to its record; a defect on the way is an INTERNAL for this one request, not the end of the process. */
 export function guarded(
   sinks: TelemetrySinks,
   direction: Direction,

@@ -88,6 +88,8 @@ export class RequestRecord implements SpanSubject {
   /** Milliseconds to the response that opened a WebSocket: no request took what comes after it. */
   #handshake: number | undefined;
   #conclusion: MeshError | undefined;
+  /** It has been reported: a defect after that is not another request. */
+  #closed = false;
   /** Status of the response that the caller got; 0 for none. */
   status = 0;
   #target: Target | undefined;
@@ -173,6 +175,7 @@ export class RequestRecord implements SpanSubject {
 
   /** Answers with `error` before anything else was done, and closes. `inside`: the caller learns the reason. */
   refuse(error: MeshError, inside: boolean): void {
+    if (this.#closed) return;
     // Whatever follows of the request is of no interest; the codec reads it and throws it away.
     this.#stream.receive(DEAF);
     this.status = rescue(this.#stream, error, {
@@ -196,6 +199,8 @@ export class RequestRecord implements SpanSubject {
 
   /** The exchange is over; `error` where it failed. */
   close(failure: MeshError | undefined, now: number): void {
+    if (this.#closed) return;
+    this.#closed = true;
     const error = this.#conclusion ?? failure;
     if (error !== undefined) {
       this.#reason = error.code;
