@@ -3,6 +3,7 @@ import type { SpanProtocol } from "../telemetry/exporter.ts";
 import type { OtlpDestination } from "../telemetry/span-transport.ts";
 import type { Stats } from "node:fs";
 import { open } from "node:fs/promises";
+import { isIP } from "node:net";
 import { Option, type Command } from "commander";
 import { parse } from "yaml";
 import { messageOf, UserError } from "../core/errors.ts";
@@ -170,7 +171,18 @@ function otlpDestination(
     throw new UserError(
       `invalid --otlp-protocol "${protocol}": expected http/protobuf or grpc`,
     );
+  if (protocol === "grpc") assertNamed(endpoint);
   return { endpoint, protocol };
+}
+
+/** gRPC's library asks for the host as TLS server name, which no address can be (RFC 6066 3): Node throws at one. */
+function assertNamed(endpoint: string): void {
+  const url = URL.parse(endpoint);
+  if (url?.protocol !== "https:") return;
+  if (isIP(url.hostname.replace(/^\[|\]$/g, "")) !== 0)
+    throw new UserError(
+      `invalid --otlp-endpoint "${endpoint}": expected a host name, for gRPC over TLS takes no address`,
+    );
 }
 
 function urlOf(flag: string, text: string): string {

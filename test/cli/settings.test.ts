@@ -140,6 +140,16 @@ void t.test("where spans go, and how", (t) => {
       { OTEL_EXPORTER_OTLP_PROTOCOL: "" },
       [otlp, "http/protobuf"],
     ],
+    [
+      { otlpEndpoint: "https://127.0.0.1:4317" },
+      {},
+      ["https://127.0.0.1:4317", "http/protobuf"],
+    ],
+    [
+      { otlpEndpoint: "https://otel.test:4317", otlpProtocol: "grpc" },
+      {},
+      ["https://otel.test:4317", "grpc"],
+    ],
     [{ zipkinEndpoint: zipkin }, {}, [zipkin, "zipkin"]],
     [{}, { OTEL_EXPORTER_ZIPKIN_ENDPOINT: zipkin }, [zipkin, "zipkin"]],
     [
@@ -163,6 +173,14 @@ void t.test("where spans go, and how", (t) => {
     [
       { otlpEndpoint: otlp, otlpProtocol: "http/json" },
       /http\/protobuf or grpc/,
+    ],
+    [
+      { otlpEndpoint: "https://127.0.0.1:4317", otlpProtocol: "grpc" },
+      /expected a host name/,
+    ],
+    [
+      { otlpEndpoint: "https://[::1]:4317", otlpProtocol: "grpc" },
+      /expected a host name/,
     ],
     [{ otlpEndpoint: otlp, zipkinEndpoint: zipkin }, /not both/],
     [{ zipkinEndpoint: "127.0.0.1:9411" }, /expected a URL/],
