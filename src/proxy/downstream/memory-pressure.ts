@@ -135,7 +135,7 @@ class WatchedMemory implements MemoryPressure {
     const share = Math.max(inUse, Math.min(held, LEVELS[1]?.enter ?? 1));
     const now = clock.now();
     this.#collectWhatIsFree(now, inUse >= (LEVELS[1]?.enter ?? 1), buffered);
-    this.#collectLeftovers(now);
+    this.#collectLeftovers(now, buffered);
     this.#options.onLook?.();
     if (limits.memoryBytes > 0)
       this.#beThrifty(memory.resident / limits.memoryBytes);
@@ -182,12 +182,14 @@ class WatchedMemory implements MemoryPressure {
   }
 
   /** Some of what a transfer left behind is old by its end, and would lie there until V8's next full collection: for ever, where nothing more comes. */
-  #collectLeftovers(now: number): void {
+  #collectLeftovers(now: number, buffered: number): void {
     const { collect = collectFree, read = bulkRead } = this.#options;
     const soFar = read();
     const goesOn = soFar > this.#read;
     this.#read = soFar;
-    if (goesOn || soFar - this.#tidiedUpTo < LEFT_BEHIND) return;
+    // While much is held, more is on its way: a collection in steps lets all live that comes meanwhile.
+    if (goesOn || buffered >= LEFT_BEHIND) return;
+    if (soFar - this.#tidiedUpTo < LEFT_BEHIND) return;
     if (now - this.#tidiedAt < COLLECT_AGAIN) return;
     this.#tidiedAt = now;
     this.#tidiedUpTo = soFar;

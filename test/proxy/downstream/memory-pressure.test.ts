@@ -226,7 +226,12 @@ void t.test(
     t.equal(looks(10, MIB), 2);
     t.equal(looks(20, 0), 2, "too soon");
     t.equal(looks(40, 0), 3);
-    t.same(collections, [false, false, false], "never at once");
+    t.equal(looks(10, MIB), 3);
+    state.buffered = 8 * MIB;
+    t.equal(looks(200, 0), 3, "more is on its way while much is held");
+    state.buffered -= 1;
+    t.equal(looks(1, 0), 4);
+    t.same(collections, [false, false, false, false], "never at once");
     t.end();
   },
 );
