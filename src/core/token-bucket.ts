@@ -40,3 +40,27 @@ export function tokenBucket(options: TokenBucketOptions): TokenBucket {
     },
   };
 }
+
+/** A bucket for each that takes from one: by address, by instance. The one that took the longest ago is forgotten first. */
+export class TokenBuckets {
+  readonly #options: TokenBucketOptions;
+  readonly #most: number;
+  readonly #buckets = new Map<string, TokenBucket>();
+
+  /** `most`: takers that are remembered. */
+  constructor(options: TokenBucketOptions, most: number) {
+    this.#options = options;
+    this.#most = most;
+  }
+
+  /** Takes one of the taker's tokens if it has one. */
+  take(taker: string, now: MonotonicMs): boolean {
+    const bucket = this.#buckets.get(taker) ?? tokenBucket(this.#options);
+    this.#buckets.delete(taker);
+    this.#buckets.set(taker, bucket);
+    const [oldest] = this.#buckets.keys();
+    if (this.#buckets.size > this.#most && oldest !== undefined)
+      this.#buckets.delete(oldest);
+    return bucket.take(now);
+  }
+}

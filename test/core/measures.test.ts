@@ -7,7 +7,7 @@ import {
 import { MeshError } from "../../src/mesh/errors.ts";
 import { messageOf, systemCode } from "../../src/core/errors.ts";
 import { REASONS } from "../../src/mesh/reasons.ts";
-import { tokenBucket } from "../../src/core/token-bucket.ts";
+import { tokenBucket, TokenBuckets } from "../../src/core/token-bucket.ts";
 
 void t.test("GEP-2257 durations", (t) => {
   const valid: [string, number][] = [
@@ -84,6 +84,23 @@ void t.test(
     t.equal(systemCode("x"), undefined);
     t.equal(messageOf("x"), "x");
     t.equal(messageOf(cause), "connect ECONNREFUSED");
+    t.end();
+  },
+);
+
+void t.test(
+  "each taker has a bucket, and the one that took the longest ago is forgotten",
+  (t) => {
+    const buckets = new TokenBuckets({ rate: 1, burst: 2 }, 2);
+    const taken = (...takers: string[]): string =>
+      takers.map((taker) => (buckets.take(taker, 0) ? "+" : "-")).join("");
+    t.equal(taken("a", "a", "a"), "++-");
+    t.equal(taken("b", "a", "b"), "+-+", "another has its own");
+    t.equal(taken("b", "a"), "--", "both are remembered");
+    t.equal(taken("c"), "+");
+    t.equal(taken("a"), "-", "it took later than b");
+    t.equal(taken("b"), "+", "b made room");
+    t.ok(buckets.take("a", 1000), "it fills");
     t.end();
   },
 );

@@ -1,7 +1,7 @@
 /** How many failures of enrolment are reported and logged one by one. */
 import type { Clock } from "../../core/clock.ts";
 import { networkOf } from "../../core/text/network.ts";
-import { tokenBucket, type TokenBucket } from "../../core/token-bucket.ts";
+import { tokenBucket, TokenBuckets } from "../../core/token-bucket.ts";
 
 /**
  * Failures of one source and of all that are reported and logged one by one, and how fast that comes back (a second). Beyond it they are
@@ -19,19 +19,11 @@ export interface FailureLimit {
 /** Limits what is said of failures. Nobody is kept from trying. */
 export function failureLimit(clock: Clock): FailureLimit {
   const together = tokenBucket(TOGETHER);
-  const sources = new Map<string, TokenBucket>();
+  const sources = new TokenBuckets(PER_SOURCE, MOST_SOURCES);
   return {
     mayTell(remote) {
       const now = clock.now();
-      const source = networkOf(remote);
-      const bucket = sources.get(source) ?? tokenBucket(PER_SOURCE);
-      // The source that failed longest ago is forgotten first.
-      sources.delete(source);
-      sources.set(source, bucket);
-      const [oldest] = sources.keys();
-      if (sources.size > MOST_SOURCES && oldest !== undefined)
-        sources.delete(oldest);
-      return bucket.take(now) && together.take(now);
+      return sources.take(networkOf(remote), now) && together.take(now);
     },
   };
 }

@@ -2,8 +2,7 @@
 import { status } from "@grpc/grpc-js";
 import type { Clock } from "../../core/clock.ts";
 import {
-  tokenBucket,
-  type TokenBucket,
+  TokenBuckets,
   type TokenBucketOptions,
 } from "../../core/token-bucket.ts";
 import { GrpcError } from "./grpc.ts";
@@ -16,7 +15,7 @@ const MOST_INSTANCES = 20_000;
 
 export class Pace {
   readonly #clock: Pick<Clock, "now">;
-  readonly #buckets = new Map<string, TokenBucket>();
+  readonly #buckets = new TokenBuckets(REQUESTS, MOST_INSTANCES);
 
   constructor(clock: Pick<Clock, "now">) {
     this.#clock = clock;
@@ -25,13 +24,7 @@ export class Pace {
   /** Throws GrpcError where it asks too often. One that has its certificate elsewhere takes nothing from it. */
   take(peer: Peer): void {
     const asker = `${workloadOf(peer)} ${peer.identity} ${peer.source}`;
-    const bucket = this.#buckets.get(asker) ?? tokenBucket(REQUESTS);
-    this.#buckets.delete(asker);
-    this.#buckets.set(asker, bucket);
-    const [oldest] = this.#buckets.keys();
-    if (this.#buckets.size > MOST_INSTANCES && oldest !== undefined)
-      this.#buckets.delete(oldest);
-    if (!bucket.take(this.#clock.now()))
+    if (!this.#buckets.take(asker, this.#clock.now()))
       throw new GrpcError(
         status.RESOURCE_EXHAUSTED,
         `more than ${REQUESTS.rate} request a second of one sidecar: wait a few seconds`,

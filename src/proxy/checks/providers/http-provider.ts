@@ -25,7 +25,7 @@ import {
   type ProviderClient,
   type Written,
 } from "./answer.ts";
-import { provenName } from "./proven-name.ts";
+import { provenName, type ProvenName } from "./proven-name.ts";
 
 /** Connections to one provider, and bytes of the head of its response. */
 const CONNECTIONS = 64;
@@ -42,7 +42,8 @@ export function httpProvider(
 ): ProviderClient {
   const rules = new HeaderRules(provider);
   const isSent = listed(server.headersToProvider);
-  let pool: Promise<Pool> | undefined = openPool(server);
+  const proven = server.tls && provenName(server.address, server.tls);
+  let pool: Promise<Pool> | undefined = openPool(server, proven);
   return {
     ask(asked, done) {
       const controller = new AbortController();
@@ -50,11 +51,11 @@ export function httpProvider(
       const question = async (): Promise<Answer> => {
         if (server.pathPrefix !== "" && climbs(asked.read?.target ?? ""))
           return rules.denied(400, [], undefined);
-        pool ??= openPool(server);
+        pool ??= openPool(server, proven);
         const response = await (
           await pool
         ).request({
-          ...requestOf(asked, server, isSent),
+          ...requestOf(asked, server, isSent, proven),
           signal: controller.signal,
         });
         return read(response, rules, (denial) => (denied = denial));
@@ -79,7 +80,10 @@ export function httpProvider(
   };
 }
 
-async function openPool({ address, tls }: HttpServer): Promise<Pool> {
+async function openPool(
+  { address, tls }: HttpServer,
+  proven: ProvenName | undefined,
+): Promise<Pool> {
   const undici = await import("../../../runtime/undici.ts");
   const { host, port } = splitHostPort(address);
   return new undici.Pool(
@@ -91,7 +95,7 @@ async function openPool({ address, tls }: HttpServer): Promise<Pool> {
       keepAliveTimeout: KEEP_ALIVE,
       keepAliveMaxTimeout: KEEP_ALIVE,
       allowH2: false,
-      connect: connector(undici, address, tls),
+      connect: connector(undici, tls, proven),
     },
   );
 }
@@ -99,21 +103,20 @@ async function openPool({ address, tls }: HttpServer): Promise<Pool> {
 /** Its connections read an early response before they fail: a denial may come before all of the request was read. */
 function connector(
   undici: { readonly buildConnector: typeof buildConnector },
-  address: string,
   tls: ProviderTls | undefined,
+  proven: ProvenName | undefined,
 ): buildConnector.connector {
-  const own = tls && provenName(address, tls);
   const connect = undici.buildConnector({
     allowH2: false,
-    ...(own === undefined ? {} : { checkServerIdentity: own.check }),
+    ...(proven === undefined ? {} : { checkServerIdentity: proven.check }),
     ...(tls?.trustBundle === undefined ? {} : { ca: tls.trustBundle }),
   });
   return (options, done) =>
     // undici asks for the Host of a request as the server's name, and has that proved.
     connect(
-      own === undefined
+      proven === undefined
         ? options
-        : { ...options, servername: own.serverName ?? "" },
+        : { ...options, servername: proven.serverName ?? "" },
       (...made) => {
         if (made[0] === null) readFirst(made[1]);
         done(...made);
@@ -126,8 +129,9 @@ type Requested = Dispatcher.RequestOptions & { readonly servername?: string };
 
 function requestOf(
   { stream, read, body, partial }: Asked,
-  { address, tls, pathPrefix, addHeaders }: HttpServer,
+  { pathPrefix, addHeaders }: HttpServer,
   isSent: (name: string) => boolean,
+  proven: ProvenName | undefined,
 ): Requested {
   const { head } = stream;
   const headers: string[] = ["host", head.authority];
@@ -143,7 +147,7 @@ function requestOf(
     method: head.method,
     path: `${pathPrefix}${path === "*" ? "/" : path}`,
     headers,
-    ...(tls === undefined ? {} : { servername: provenName(address, tls).name }),
+    ...(proven === undefined ? {} : { servername: proven.name }),
     ...(body === undefined || body.length === 0 ? {} : { body }),
   };
 }
