@@ -6,6 +6,7 @@ import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import fastify, { type FastifyReply, type FastifyRequest } from "fastify";
 import { formatHostPort } from "../../core/text/host-port.ts";
+import { isLoopbackHost } from "../../core/text/network.ts";
 import { http } from "../../runtime/http.ts";
 import { oneAtATime } from "../../core/local/connection-limit.ts";
 import { messageOf, UserError } from "../../core/errors.ts";
@@ -98,7 +99,7 @@ export async function startApi(
   listen: ListenOptions,
 ): Promise<RunningApi> {
   const { host, port, tls } = listen;
-  if (tls === undefined && !isLoopback(host))
+  if (tls === undefined && !isLoopbackHost(host))
     throw new UserError(
       `the API is not served without TLS on ${host}, for tokens would travel in plaintext: give it --api-certificate and --api-key, or listen on 127.0.0.1 with --api`,
     );
@@ -373,10 +374,6 @@ function addAudit(api: Api, { logger }: ApiOptions): void {
       );
     done();
   });
-}
-
-function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || /^127\.[0-9.]+$/.test(host);
 }
 
 function boundPort(address: AddressInfo | string | null): number | undefined {

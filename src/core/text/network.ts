@@ -99,10 +99,15 @@ export function isLoopback(address: string): boolean {
   return isWithin(address, LOOPBACK);
 }
 
+/** The same of a host that is listened on or called, which may have a name. */
+export function isLoopbackHost(host: string): boolean {
+  return host === "localhost" || isLoopback(host);
+}
+
 /** Whether what is sent to the URL can be read on the way. */
 export function isExposed({ protocol, hostname }: URL): boolean {
   const host = hostname.replace(/^\[(.*)\]$/, "$1");
-  return protocol === "http:" && host !== "localhost" && !isLoopback(host);
+  return protocol === "http:" && !isLoopbackHost(host);
 }
 
 /** Why nobody can be reached by the address from elsewhere; undefined where somebody may be. */

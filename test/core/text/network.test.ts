@@ -4,6 +4,7 @@ import {
   canonicalRange,
   isExposed,
   isLoopback,
+  isLoopbackHost,
   isWithin,
   unmapped,
   unreachable,
@@ -103,6 +104,8 @@ void t.test("what leaves this machine in plaintext is exposed", (t) => {
   ] as const)
     t.equal(isExposed(new URL(url)), exposed, url);
   t.ok(isLoopback("::ffff:127.0.0.1"));
+  t.ok(isLoopbackHost("localhost"));
+  t.notOk(isLoopbackHost("127.0.0.1.shop.test"));
   t.notOk(isLoopback("128.0.0.1"));
   t.end();
 });
