@@ -60,7 +60,7 @@ export interface AuditPage {
   readonly next: number | undefined;
 }
 
-/** The oldest entries go beyond any of them. */
+/** Beyond entries and bytes, the oldest go of the author that takes the most (`shares.ts`); beyond the age, all. */
 export interface AuditLimits {
   readonly entries: number;
   readonly bytes: number;

@@ -7,20 +7,31 @@ import type {
   AuditPage,
   AuditQuery,
 } from "../audit/audit.ts";
+import { AuditShares } from "../audit/shares.ts";
 
 /** Entries that one step looks at. */
 const WINDOW = 5000;
 
+interface Kept {
+  readonly entry: AuditEntry;
+  readonly bytes: number;
+  /** There was no room for it. */
+  isGone: boolean;
+}
+
 export class MemoryAudit {
   readonly #limits: AuditLimits;
-  /** The oldest first, and the bytes that each takes. */
-  readonly #entries: { readonly entry: AuditEntry; readonly bytes: number }[] =
-    [];
-  #bytes = 0;
+  readonly #shares: AuditShares;
+  /** The oldest first, some of them gone. */
+  #entries: Kept[] = [];
+  #gone = 0;
+  /** The same by their authors, those that are there: the oldest first. */
+  readonly #ofAuthors = new Map<string, Set<Kept>>();
   #newest = 0;
 
   constructor(limits: AuditLimits) {
     this.#limits = limits;
+    this.#shares = new AuditShares(limits);
   }
 
   add(acts: readonly Act[], at: WallMs): void {
@@ -28,32 +39,72 @@ export class MemoryAudit {
       this.#newest += 1;
       const entry = { ...act, id: this.#newest, at };
       const bytes = Buffer.byteLength(JSON.stringify(entry));
-      this.#entries.push({ entry, bytes });
-      this.#bytes += bytes;
+      const kept = { entry, bytes, isGone: false };
+      this.#entries.push(kept);
+      const own = this.#ofAuthors.get(act.by) ?? new Set();
+      this.#ofAuthors.set(act.by, own.add(kept));
+      this.#shares.add(act.by, { rows: 1, bytes });
     }
-    const { entries, bytes, age } = this.#limits;
-    let gone = 0;
-    for (const { entry, bytes: held } of this.#entries) {
-      const over = this.#entries.length - gone > entries || this.#bytes > bytes;
-      if (!over && entry.at >= at - age) break;
-      this.#bytes -= held;
-      gone += 1;
-    }
-    this.#entries.splice(0, gone);
+    this.#prune(at);
   }
 
   read(query: AuditQuery): AuditPage {
-    const oldest = this.#newest - this.#entries.length + 1;
-    const below = Math.min(query.before ?? Infinity, this.#newest + 1);
-    const from = Math.max(below - WINDOW, oldest);
+    const { before = Infinity, limit } = query;
+    let index = this.#indexOf(before);
+    const end = Math.max(index - WINDOW, 0);
     const entries: AuditEntry[] = [];
-    let id = below;
-    while (id > from && entries.length < query.limit) {
-      id -= 1;
-      const found = this.#entries[id - oldest]?.entry;
-      if (found !== undefined && passes(found, query)) entries.push(found);
+    while (index > end && entries.length < limit) {
+      index -= 1;
+      const found = this.#entries[index];
+      if (found !== undefined && !found.isGone && passes(found.entry, query))
+        entries.push(found.entry);
     }
-    return { entries, next: id <= oldest ? undefined : id };
+    const next = index === 0 ? undefined : this.#entries[index]?.entry.id;
+    return { entries, next };
+  }
+
+  /** The place of the first one that has this id or a higher one. */
+  #indexOf(id: number): number {
+    let low = 0;
+    let high = this.#entries.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.#entries[middle]?.entry.id ?? 0) < id) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  #prune(now: WallMs): void {
+    let old = 0;
+    for (const kept of this.#entries) {
+      if (kept.entry.at >= now - this.#limits.age) break;
+      this.#drop(kept);
+      old += 1;
+    }
+    this.#entries.splice(0, old);
+    this.#gone -= old;
+    while (this.#shares.isOver) {
+      const { heaviest } = this.#shares;
+      const [first = this.#entries.find(({ isGone }) => !isGone)] =
+        this.#ofAuthors.get(heaviest ?? "") ?? [];
+      if (first === undefined) return;
+      this.#drop(first);
+    }
+    if (2 * this.#gone <= this.#entries.length) return;
+    this.#entries = this.#entries.filter(({ isGone }) => !isGone);
+    this.#gone = 0;
+  }
+
+  #drop(kept: Kept): void {
+    if (kept.isGone) return;
+    kept.isGone = true;
+    this.#gone += 1;
+    const { by } = kept.entry;
+    const own = this.#ofAuthors.get(by);
+    own?.delete(kept);
+    if (own?.size === 0) this.#ofAuthors.delete(by);
+    this.#shares.remove(by, kept.bytes);
   }
 }
 

@@ -1,5 +1,5 @@
 /** The audit log in the SQLite file: written in the transaction of what it tells of, and read a window of ids at a time. */
-import type { DatabaseSync } from "node:sqlite";
+import type { DatabaseSync, SQLOutputValue } from "node:sqlite";
 import type { WallMs } from "../../core/units.ts";
 import type {
   Act,
@@ -8,6 +8,7 @@ import type {
   AuditPage,
   AuditQuery,
 } from "../audit/audit.ts";
+import { AuditShares } from "../audit/shares.ts";
 
 /** An older Wherry does not look at it, and one of its version makes it where it is missing. */
 export const AUDIT_SCHEMA = `
@@ -16,36 +17,35 @@ export const AUDIT_SCHEMA = `
     author TEXT NOT NULL, request TEXT NOT NULL, verb TEXT NOT NULL,
     kind TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL, body TEXT NOT NULL
   ) STRICT;
+  CREATE INDEX IF NOT EXISTS audit_by_author ON audit (author);
 `;
 
-/** Ids that one step looks at, so that a filter that nothing passes does not hold the event loop. */
+/** Entries that one step looks at, so that a filter that nothing passes does not hold the event loop. */
 const WINDOW = 5000;
 /** Entries that go at once because they are too old, besides as many as were added. What there is no room for goes at once. */
 const MOST_PRUNED = 1000;
 
-interface AuditSize {
-  rows: number;
-  bytes: number;
-}
-
 export class SqliteAudit {
   readonly #statements: ReturnType<typeof prepareAudit>;
   readonly #limits: AuditLimits;
-  #size: AuditSize;
+  readonly #shares: AuditShares;
 
   constructor(database: DatabaseSync, limits: AuditLimits) {
     this.#statements = prepareAudit(database);
     this.#limits = limits;
-    this.#size = this.#statements.size();
+    this.#shares = new AuditShares(limits);
+    for (const { author, ...size } of this.#statements.sizes())
+      this.#shares.add(author, size);
   }
 
-  get size(): Readonly<AuditSize> {
-    return { ...this.#size };
+  /** A transaction begins: what it changes of the sizes that are known can be undone. */
+  begin(): void {
+    this.#shares.begin();
   }
 
-  /** What it was before a transaction that failed. */
-  set size(size: Readonly<AuditSize>) {
-    this.#size = { ...size };
+  /** The transaction failed. */
+  undo(): void {
+    this.#shares.undo();
   }
 
   /** In a transaction. */
@@ -53,16 +53,14 @@ export class SqliteAudit {
     for (const act of acts) {
       const body = JSON.stringify({ ...act, at });
       this.#statements.add(act, at, body);
-      this.#size.rows += 1;
-      this.#size.bytes += Buffer.byteLength(body);
+      this.#shares.add(act.by, { rows: 1, bytes: Buffer.byteLength(body) });
     }
     if (acts.length > 0) this.#prune(acts.length + MOST_PRUNED, at);
   }
 
   read(query: AuditQuery): AuditPage {
-    const newest = this.#statements.newest();
-    const below = Math.min(query.before ?? newest + 1, newest + 1);
-    const from = below - WINDOW;
+    const below = query.before ?? this.#statements.newest() + 1;
+    const from = this.#statements.windowBelow(below);
     const found = this.#statements.read(query, from, below);
     const last = found.at(-1)?.id;
     const next =
@@ -72,30 +70,51 @@ export class SqliteAudit {
   }
 
   #prune(most: number, now: WallMs): void {
-    const { entries, bytes, age } = this.#limits;
-    for (let left = most; this.#size.rows > 0; left -= 1) {
-      const over = this.#size.rows > entries || this.#size.bytes > bytes;
-      if (!over && left <= 0) return;
-      const gone = this.#statements.dropOldest(over ? Infinity : now - age);
-      if (gone === undefined) return;
-      this.#size.rows -= 1;
-      this.#size.bytes -= gone;
+    const old = now - this.#limits.age;
+    for (let left = most; left > 0; left -= 1)
+      if (!this.#drop(this.#statements.dropOldest(old))) break;
+    while (this.#shares.isOver) {
+      const { heaviest } = this.#shares;
+      const gone =
+        heaviest === undefined
+          ? this.#statements.dropOldest(Infinity)
+          : this.#statements.dropOldestOf(heaviest);
+      if (!this.#drop(gone)) return;
     }
   }
+
+  /** Whether there was one. */
+  #drop(gone: Dropped | undefined): boolean {
+    if (gone !== undefined) this.#shares.remove(gone.author, gone.bytes);
+    return gone !== undefined;
+  }
+}
+
+/** An entry that is gone, and the bytes of its body. */
+interface Dropped {
+  readonly author: string;
+  readonly bytes: number;
 }
 
 function prepareAudit(database: DatabaseSync) {
   const add = database.prepare(
     "INSERT INTO audit (at, author, request, verb, kind, namespace, name, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
   );
-  const size = database.prepare(
-    "SELECT COUNT(*) AS count, TOTAL(OCTET_LENGTH(body)) AS bytes FROM audit",
+  const sizes = database.prepare(
+    "SELECT author, COUNT(*) AS count, TOTAL(OCTET_LENGTH(body)) AS bytes FROM audit GROUP BY author",
   );
   const ends = database.prepare(
     "SELECT COALESCE(MIN(id), 0) AS oldest, COALESCE(MAX(id), 0) AS newest FROM audit",
   );
   const drop = database.prepare(
-    "DELETE FROM audit WHERE id = (SELECT MIN(id) FROM audit) AND at < ? RETURNING OCTET_LENGTH(body) AS bytes",
+    "DELETE FROM audit WHERE id = (SELECT MIN(id) FROM audit) AND at < ? RETURNING author, OCTET_LENGTH(body) AS bytes",
+  );
+  const dropOf = database.prepare(
+    "DELETE FROM audit WHERE id = (SELECT MIN(id) FROM audit WHERE author = ?) RETURNING author, OCTET_LENGTH(body) AS bytes",
+  );
+  // Between two ids there may be many that are gone.
+  const window = database.prepare(
+    `SELECT COALESCE(MIN(id), 0) AS first FROM (SELECT id FROM audit WHERE id < ? ORDER BY id DESC LIMIT ${WINDOW})`,
   );
   const read = database.prepare(`
     SELECT id, body FROM audit WHERE id >= $from AND id < $below AND at >= $since
@@ -109,17 +128,21 @@ function prepareAudit(database: DatabaseSync) {
       const { by, request, verb, kind, namespace, name } = act;
       add.run(at, by, request, verb, kind, namespace, name, body);
     },
-    size() {
-      const row = size.get();
-      return { rows: Number(row?.["count"]), bytes: Number(row?.["bytes"]) };
-    },
+    sizes: () =>
+      sizes.all().map((row) => ({
+        author: String(row["author"]),
+        rows: Number(row["count"]),
+        bytes: Number(row["bytes"]),
+      })),
     oldest: () => Number(ends.get()?.["oldest"]),
     newest: () => Number(ends.get()?.["newest"]),
-    /** The bytes of its body; undefined where it is not older. */
-    dropOldest(than: number): number | undefined {
-      const bytes = drop.get(Number.isFinite(than) ? than : 1e15)?.["bytes"];
-      return bytes === undefined ? undefined : Number(bytes);
-    },
+    /** The first id of a window that ends below this one. */
+    windowBelow: (id: number) => Number(window.get(id)?.["first"]),
+    /** Undefined where it is not older. */
+    dropOldest: (than: number) =>
+      droppedIn(drop.get(Number.isFinite(than) ? than : 1e15)),
+    /** Undefined where the author has none. */
+    dropOldestOf: (author: string) => droppedIn(dropOf.get(author)),
     read(query: AuditQuery, from: number, below: number): AuditEntry[] {
       const { readable } = query;
       return read
@@ -140,4 +163,12 @@ function prepareAudit(database: DatabaseSync) {
         }));
     },
   };
+}
+
+function droppedIn(
+  row: Record<string, SQLOutputValue> | undefined,
+): Dropped | undefined {
+  return row === undefined
+    ? undefined
+    : { author: String(row["author"]), bytes: Number(row["bytes"]) };
 }

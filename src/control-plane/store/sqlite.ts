@@ -274,7 +274,7 @@ class SqliteStore implements Store, History {
   #transaction<T>(run: () => T): T {
     this.#checkOpen();
     const before = { ...this.#size };
-    const auditBefore = this.#audit.size;
+    this.#audit.begin();
     try {
       // One whose end failed twice is open still.
       this.#rollBack();
@@ -285,7 +285,7 @@ class SqliteStore implements Store, History {
       return result;
     } catch (thrown) {
       Object.assign(this.#size, before);
-      this.#audit.size = auditBefore;
+      this.#audit.undo();
       const error = asStoreError("written", thrown);
       try {
         this.#rollBack();

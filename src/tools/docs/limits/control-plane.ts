@@ -214,7 +214,8 @@ export const API_LIMITS: readonly Limit[] = [
   {
     name: "audit log",
     default: `${count(AUDIT_LIMITS.entries)} entries, ${bytes(AUDIT_LIMITS.bytes)}, ${AUDIT_LIMITS.age / 86_400_000} days`,
-    beyond: "the oldest entries go",
+    beyond:
+      "the oldest entries of the author that takes the most go; older ones than that go in any case",
     reasons: [],
   },
 ];

@@ -1,6 +1,7 @@
 /** The audit log is written with what it tells of, or not at all; it is read from the newest on, and bounded. */
 import type { Test } from "tap";
 import type {
+  Act,
   AuditEntry,
   AuditQuery,
   Author,
@@ -203,4 +204,91 @@ export function auditContract(t: Test, open: OpenStore): void {
       await store.close();
     },
   );
+
+  for (const [what, audit] of [
+    ["entries", { entries: 12, bytes: 1e9, age: 1e9 }],
+    ["bytes", { entries: 1e9, bytes: 12 * bytesOf("x"), age: 1e9 }],
+  ] as const)
+    void t.test(
+      `a busy author takes the place of no other: ${what}`,
+      async (t) => {
+        const clock = fakeClock();
+        const directory = t.testdir();
+        const store = await open({ directory, clock, audit });
+        for (const author of ["a", "b", "a", "c"])
+          await store.record([actBy(author)]);
+        await store.record(Array.from({ length: 500 }, () => actBy("x")));
+        for (let count = 0; count < 500; count += 1)
+          await store.record([actBy("x")]);
+        const authors = (await read(store)).map(({ by }) => by).join("");
+        t.match(authors, /^x{7,9}caba$/, "its own oldest have gone, in order");
+        await store.record([actBy("b")]);
+        t.match(
+          (await read(store)).map(({ by }) => by).join(""),
+          /^bx{6,8}caba$/,
+          "others have room yet",
+        );
+        const ids = (await read(store)).map(({ id }) => id);
+        t.equal(ids[0], 1005);
+        t.same(ids.slice(-4), [4, 3, 2, 1]);
+        const pages: number[] = [];
+        let before: number | undefined;
+        do {
+          const page = await store.audited({
+            ...{ readable: "all", limit: 3 },
+            ...(before === undefined ? {} : { before }),
+          });
+          pages.push(...page.entries.map(({ id }) => id));
+          before = page.next;
+        } while (before !== undefined);
+        t.same(pages, ids, "pages lead over what is gone");
+        await store.close();
+      },
+    );
+
+  void t.test("two that are busy share what others leave", async (t) => {
+    const audit = { entries: 20, bytes: 1e9, age: 1e9 };
+    const store = await open({
+      ...{ directory: t.testdir(), clock: fakeClock(), audit },
+    });
+    const add = (author: string, count: number): Promise<void> =>
+      store.record(Array.from({ length: count }, () => actBy(author)));
+    await add("a", 40);
+    await add("b", 4);
+    await add("c", 40);
+    const counts = new Map<string, number>();
+    for (const { by } of await read(store))
+      counts.set(by, (counts.get(by) ?? 0) + 1);
+    t.same([...counts].sort(), [
+      ["a", 8],
+      ["b", 4],
+      ["c", 8],
+    ]);
+    await store.close();
+  });
+
+  void t.test("where each has one entry, the oldest goes", async (t) => {
+    const audit = { entries: 3, bytes: 1e9, age: 1e9 };
+    const store = await open({
+      ...{ directory: t.testdir(), clock: fakeClock(), audit },
+    });
+    for (const author of ["a", "b", "c", "d", "e"])
+      await store.record([actBy(author)]);
+    t.same(
+      (await read(store)).map(({ by }) => by),
+      ["e", "d", "c"],
+    );
+    await store.close();
+  });
+}
+
+function actBy(by: string): Act {
+  const act = { ...AUTHOR, verb: "v", kind: "K", namespace: "", name: "n" };
+  return { ...act, by };
+}
+
+/** About what an entry takes. */
+function bytesOf(author: string): number {
+  return JSON.stringify({ ...actBy(author), id: 1000, at: fakeClock().wall() })
+    .length;
 }
