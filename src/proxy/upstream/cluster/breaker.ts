@@ -89,7 +89,8 @@ class OpossumBreaker implements Breaker {
   /** Grows with each change of state: a permit of an earlier one counts no more. */
   #epoch = 1;
   #state: BreakerState = "closed";
-  #probing = false;
+  /** Monotonic milliseconds when the latest probe was let through; -Infinity where none is in flight. */
+  #probedAt = Number.NEGATIVE_INFINITY;
   #openedAt = 0;
   #closed = false;
   #circuit: Opossum;
@@ -122,8 +123,12 @@ class OpossumBreaker implements Breaker {
 
   enter(): Permit {
     if (this.#state === "closed") return this.#epoch * 2;
-    if (this.#state === "open" || this.#probing) return -1;
-    this.#probing = true;
+    if (this.#state === "open") return -1;
+    const { clock, settings } = this.#options;
+    const now = clock.now();
+    // A call that streams, or whose caller takes its time, may wait for ever: it must not keep all others out for as long.
+    if (now < this.#probedAt + settings.resetTimeout) return -1;
+    this.#probedAt = now;
     return this.#epoch * 2 + 1;
   }
 
@@ -131,7 +136,7 @@ class OpossumBreaker implements Breaker {
     if (permit < 0 || permit >> 1 !== this.#epoch || this.#closed) return;
     if (effect === "none") {
       // It proved nothing: the next call may be the probe.
-      if ((permit & 1) === 1) this.#probing = false;
+      if ((permit & 1) === 1) this.#probedAt = Number.NEGATIVE_INFINITY;
       return;
     }
     if (effect === "success" && this.#state === "closed") {
@@ -164,7 +169,7 @@ class OpossumBreaker implements Breaker {
     if (this.#closed) return;
     this.#state = next;
     this.#epoch += 1;
-    this.#probing = false;
+    this.#probedAt = Number.NEGATIVE_INFINITY;
     if (next === "open") this.#openedAt = this.#options.clock.now();
     this.#options.onState(next);
   }

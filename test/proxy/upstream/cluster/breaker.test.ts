@@ -6,10 +6,14 @@ import {
   type Breaker,
   type BreakerState,
 } from "../../../../src/proxy/upstream/cluster/breaker.ts";
-import { fakeClock } from "../../../support/clocks/fake-clock.ts";
+import {
+  fakeClock,
+  type FakeClock,
+} from "../../../support/clocks/fake-clock.ts";
 
 interface Setup {
   readonly breaker: Breaker;
+  readonly clock: FakeClock;
   readonly states: BreakerState[];
   /** Waits for the next state; opossum's reset timer is real. */
   readonly next: (state: BreakerState) => Promise<void>;
@@ -22,8 +26,9 @@ function setUp(
   const states: BreakerState[] = [];
   const events = new EventEmitter();
   const controller = new EventEmitter();
+  const clock = fakeClock();
   const breaker = makeBreaker({
-    clock: fakeClock(),
+    clock,
     rotation: { controller, close: () => undefined },
     settings: {
       errorThresholdPercent: 50,
@@ -38,6 +43,7 @@ function setUp(
   });
   return {
     breaker,
+    clock,
     states,
     async next(state) {
       // opossum's timer does not keep the process alive; this one does while it is waited for.
@@ -144,6 +150,26 @@ void t.test(
     await setup.next("half-open");
     breaker.settle(breaker.enter(), "none");
     t.ok(breaker.enter() >= 0);
+    breaker.close();
+  },
+);
+
+void t.test(
+  "a probe that is not answered keeps others out for one reset time-out, not for as long as it lasts",
+  async (t) => {
+    const setup = setUp();
+    const { breaker, clock } = setup;
+    await opened(setup);
+    await setup.next("half-open");
+    t.ok(breaker.enter() >= 0);
+    clock.advance(9);
+    t.ok(breaker.enter() < 0, "one at a time");
+    clock.advance(1);
+    const second = breaker.enter();
+    t.ok(second >= 0, "the next may try");
+    t.ok(breaker.enter() < 0, "one at a time, again");
+    breaker.settle(second, "success");
+    await setup.next("closed");
     breaker.close();
   },
 );
