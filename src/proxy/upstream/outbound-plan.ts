@@ -212,6 +212,8 @@ class EndpointTarget implements Target, Waiter, OpenCall {
   /** The method of a gRPC call that may be a stream, and its response. */
   #grpc: string | undefined;
   #response: GrpcResponse | undefined;
+  /** The head of its response speaks for the endpoint. */
+  #passes = false;
   /** What its outcome led to, in words. */
   #verdict: string | undefined;
 
@@ -273,6 +275,7 @@ class EndpointTarget implements Target, Waiter, OpenCall {
   }
 
   headed(outcome: Outcome, now: number): void {
+    this.#passes = EFFECTS[outcome.kind].ejection === "success";
     if (this.#grpc !== undefined)
       this.#response = this.#state.stalls.methods.response(this.#grpc, now);
     this.#pick.load.calls.headed(this, isOwn(outcome), now);
@@ -280,6 +283,8 @@ class EndpointTarget implements Target, Waiter, OpenCall {
 
   endless(): void {
     this.#pick.load.calls.leave(this);
+    // A trial that waited for its end would keep the endpoint out for as long.
+    if (this.trial && this.#passes) this.#state.record(this.key, "success");
   }
 
   slowed(): void {

@@ -234,7 +234,7 @@ export class ClusterState {
   record(
     endpoint: string,
     effect: "success" | "failure" | "local-origin",
-    now: number,
+    now: number = this.#options.clock.now(),
   ): void {
     this.evidence.record(endpoint, effect, now);
     this.#ejected(this.detector.record(endpoint, effect, now));
