@@ -48,6 +48,9 @@ export class ApplicationTarget implements Target, Waiter {
   since = 0;
   /** Milliseconds at the limiter. */
   #waited = 0;
+  /** Monotonic milliseconds when all of the request was sent, and when the head of its response came. */
+  #sentAt: number | undefined;
+  #headedAt: number | undefined;
 
   /** `direct`: the same attempt without the counts. */
   constructor(direct: Target, counts: RequestCounts) {
@@ -104,6 +107,14 @@ export class ApplicationTarget implements Target, Waiter {
     this.#waiter?.failed(error);
   }
 
+  sent(): void {
+    this.#sentAt = this.#counts.clock.now();
+  }
+
+  headed(_outcome: Outcome, now: number): void {
+    this.#headedAt = now;
+  }
+
   answered(outcome: Outcome): void {
     this.#direct.answered(outcome);
   }
@@ -113,17 +124,36 @@ export class ApplicationTarget implements Target, Waiter {
   }
 
   done(outcome: Outcome, latency: number, now: number): string | undefined {
-    this.#counts.load?.leave(this.#bucket, outcome, latency);
-    if (this.#counted) {
-      const served = latency - this.#waited;
-      const { usual = 0 } = this.#counts.limiter?.limit ?? {};
-      // A cancelled request still gives a lower bound on its latency.
-      const tells =
-        EFFECTS[outcome.kind].latency === "measured" ||
-        (outcome.kind === "cancelled" && served > usual);
-      this.#left(tells ? served : undefined, now);
-    }
+    const { usual = 0 } = this.#counts.limiter?.limit ?? {};
+    const served = this.#served(outcome, latency, usual, now);
+    this.#counts.load?.leave(
+      this.#bucket,
+      outcome,
+      served === undefined ? undefined : served + this.#waited,
+    );
+    // A cancelled request still gives a lower bound on its latency.
+    const tells =
+      EFFECTS[outcome.kind].latency === "measured" ||
+      (outcome.kind === "cancelled" && served !== undefined && served > usual);
+    this.#left(tells ? served : undefined, now);
     return this.#direct.done(outcome, latency, now);
+  }
+
+  /** Milliseconds in the application, without those in which it waited for its caller: one caller that sends slowly must not make it seem slow to all. */
+  #served(
+    outcome: Outcome,
+    latency: number,
+    usual: number,
+    now: number,
+  ): number | undefined {
+    if (this.#sentAt !== undefined)
+      return (this.#headedAt ?? now) - this.#sentAt;
+    // Its response began before all was sent. Where that took long, either of them may have waited for the other.
+    const served = latency - this.#waited;
+    return EFFECTS[outcome.kind].latency === "measured" &&
+      (usual === 0 || served <= usual)
+      ? served
+      : undefined;
   }
 
   #left(latency: number | undefined, now: number): void {

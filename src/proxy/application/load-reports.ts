@@ -166,14 +166,16 @@ export class RequestLoad {
     return this.#meter.arrive();
   }
 
-  /** `latency` in milliseconds to the head of the response, or to the end without one. */
-  leave(bucket: number, outcome: Outcome, latency: number): void {
+  /** `latency` in milliseconds to the head of the response, or to the end without one; undefined where it says nothing. */
+  leave(bucket: number, outcome: Outcome, latency: number | undefined): void {
     const meter = this.#meter;
     this.#arrived -= 1;
     // A cancelled request still gives a lower bound on its latency.
     const tells =
       EFFECTS[outcome.kind].latency === "measured" ||
-      (outcome.kind === "cancelled" && latency > meter.latency);
+      (outcome.kind === "cancelled" &&
+        latency !== undefined &&
+        latency > meter.latency);
     meter.leave(bucket, tells ? latency : undefined, this.#clock.now());
   }
 
