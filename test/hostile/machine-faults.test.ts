@@ -1,6 +1,7 @@
 // The machine fails under load, at each part in turn: no process ends, calls go on, and all is well soon after.
 import { setTimeout as passing } from "node:timers/promises";
 import t from "tap";
+import { drawn } from "../support/drawn.ts";
 import { closeCalls, type Called } from "../support/peers/call.ts";
 import {
   blockedLog,
@@ -15,7 +16,7 @@ import {
 } from "../support/faults/machine-faults.ts";
 
 /** Milliseconds that each fault lasts; `npm run bench -- faults` has longer ones. */
-const LASTS = 4000;
+const LASTS = drawn("WHERRY_MACHINE_FAULT_MS", 2500, 4000);
 /** Milliseconds in which all is well again. */
 const WELL_WITHIN = 5000;
 
@@ -76,7 +77,7 @@ function failures(results: readonly Called[]): string[] {
 for (const { name, take, parts, changes } of FAULTS)
   for (const part of parts)
     void t.test(`${name} at the ${part}`, async (t) => {
-      const load = bed.load();
+      const load = await bed.load();
       await passing(500);
       const giveBack = take(bed.processOf(part), bed.stateOf(part));
       if (giveBack === undefined) {

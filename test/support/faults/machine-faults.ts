@@ -2,7 +2,12 @@
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
-import { createServer } from "node:http";
+import {
+  Agent,
+  createServer,
+  type Server,
+  type ServerResponse,
+} from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -27,6 +32,13 @@ export type TakeAway = (
 
 /** Calls a second. */
 const RATE = 50;
+/**
+ * Connections of the load, and calls at once. All are open on the whole way before a fault begins: who has no file handle left takes no
+ * new connection, and is not asked to.
+ */
+const CONNECTIONS = 4;
+/** Each call there is held until as many have come as there are connections. */
+const TOGETHER = "/together";
 const SMALL = 16 * 1024 * 1024;
 
 export interface FaultBed {
@@ -39,8 +51,8 @@ export interface FaultBed {
   change(): Promise<number>;
   /** Resolves once the caller has the newest revision in force and on its disk. */
   settled(within: number): Promise<void>;
-  /** Calls of the application through caller and callee, evenly spaced. */
-  load(): { stop(): Promise<readonly Called[]> };
+  /** Calls of the application through caller and callee, evenly spaced, on connections that are open once it resolves. */
+  load(): Promise<{ stop(): Promise<readonly Called[]> }>;
   close(): Promise<void>;
 }
 
@@ -71,9 +83,7 @@ export async function startFaultBed(): Promise<FaultBed> {
       account: string,
       part: Part,
     ): Promise<SidecarProcess> => {
-      const application = createServer((_request, response) => {
-        response.end("hello");
-      }).listen(0, "127.0.0.1");
+      const application = startApplication();
       await once(application, "listening");
       closers.push(() => {
         application.closeAllConnections();
@@ -102,7 +112,7 @@ export async function startFaultBed(): Promise<FaultBed> {
       processOf: (part) => processes[part],
       stateOf: (part) => states[part],
       settled: (within) => untilSettled(plane, caller, within),
-      load: () => openLoad(RATE, () => callOrders(caller)),
+      load: () => startLoad(caller),
     };
     await eventually(
       "the first call",
@@ -133,9 +143,49 @@ function putOrders(plane: PlaneProcess, note: string): Promise<Called> {
   );
 }
 
-function callOrders({ outbound }: SidecarProcess): Promise<Called> {
-  return call(`http://127.0.0.1:${outbound}/`, {
+function startApplication(): Server {
+  const held: ServerResponse[] = [];
+  const application = createServer(({ url }, response) => {
+    if (url !== TOGETHER) {
+      response.end("hello");
+      return;
+    }
+    held.push(response);
+    if (held.length < CONNECTIONS) return;
+    for (const each of held.splice(0)) each.end("all are here");
+  });
+  // For longer than a fault lasts: none of its connections is to be opened anew meanwhile.
+  application.keepAliveTimeout = 60_000;
+  return application.listen(0, "127.0.0.1");
+}
+
+async function startLoad(
+  caller: SidecarProcess,
+): Promise<{ stop(): Promise<readonly Called[]> }> {
+  const agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS });
+  await Promise.all(
+    Array.from({ length: CONNECTIONS }, () =>
+      callOrders(caller, TOGETHER, agent),
+    ),
+  );
+  const load = openLoad(RATE, () => callOrders(caller, "/", agent));
+  return {
+    async stop() {
+      const results = await load.stop();
+      agent.destroy();
+      return results;
+    },
+  };
+}
+
+function callOrders(
+  { outbound }: SidecarProcess,
+  path = "/",
+  agent?: Agent,
+): Promise<Called> {
+  return call(`http://127.0.0.1:${outbound}${path}`, {
     headers: { host: "orders.shop" },
+    ...(agent === undefined ? {} : { agent }),
   });
 }
 

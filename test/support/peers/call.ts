@@ -14,14 +14,16 @@ export interface CallOptions {
   readonly method?: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string;
+  /** Whose connections are used; those that all tests of a process share where it is not said. */
+  readonly agent?: Agent;
 }
 
 // An idle connection ends here before a sidecar closes it after its 60 s: a call sent meanwhile would fail.
-const agent = new Agent({ keepAlive: true, maxSockets: 64, timeout: 30_000 });
+const shared = new Agent({ keepAlive: true, maxSockets: 64, timeout: 30_000 });
 
 /** Closes idle connections, so that the test's process can end. */
 export function closeCalls(): void {
-  agent.destroy();
+  shared.destroy();
 }
 
 export function call(url: string, options: CallOptions = {}): Promise<Called> {
@@ -37,7 +39,7 @@ export function call(url: string, options: CallOptions = {}): Promise<Called> {
     const sent = request(
       url,
       {
-        agent,
+        agent: options.agent ?? shared,
         method: options.method ?? "GET",
         headers: {
           ...options.headers,
