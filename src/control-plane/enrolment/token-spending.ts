@@ -25,14 +25,19 @@ interface Spender {
   readonly failed: (thrown: unknown) => void;
 }
 
+/** A use that is kept for an instance, and how many of its requests wait for it. */
+interface Held {
+  requests: number;
+}
+
 /** Takes uses of tokens. Those of one token that come while it is written share the next write. */
 export class TokenSpending {
   readonly #store: Store;
   readonly #clock: Clock;
   /** By the token's id. */
   readonly #waiting = new Map<string, Spender[]>();
-  /** How many uses are kept, by the token's id. */
-  readonly #held = new Map<string, number>();
+  /** The uses that are kept, by the token's id and by the instance that each is kept for. */
+  readonly #held = new Map<string, Map<string, Held>>();
   /** How many certificates were given for each use that was taken, the oldest first. */
   readonly #spent = new Map<string, number>();
 
@@ -41,41 +46,56 @@ export class TokenSpending {
     this.#clock = clock;
   }
 
-  /** How many were given for the use of the token that the instance with the key has taken: its response was lost, and it asks again. Undefined where it needs another use. */
-  #givenFor(text: string, key: string): number | undefined {
-    const given = this.#spent.get(nameOf(text, key));
-    return given === MOST_GIVEN ? undefined : given;
+  /** Whether so many more may be given for the use of the token that the instance has taken: a response was lost, and it asks again. */
+  #mayGive(name: string, more: number): boolean {
+    const given = this.#spent.get(name);
+    return given !== undefined && given + more <= MOST_GIVEN;
+  }
+
+  /** The same, and they are. */
+  #giveAgain(name: string, more: number): boolean {
+    if (!this.#mayGive(name, more)) return false;
+    this.#remember(name, (this.#spent.get(name) ?? 0) + more);
+    return true;
   }
 
   /**
-   * Keeps a use for the instance with the key while its certificate is signed: no more are signed for at a time than there are uses. Call the
-   * result when it is spent, or given up. Throws EnrolmentError.
+   * Keeps a use for the instance with the key while its certificate is signed: no more are signed for at a time than there are uses. An
+   * instance that asks again while it waits has the one that is kept. Call the result when it is spent, or given up. Throws EnrolmentError.
    */
   hold(text: string, key: string, usesLeft: number): () => void {
-    if (this.#givenFor(text, key) !== undefined) return () => undefined;
+    const name = nameOf(text, key);
+    if (this.#mayGive(name, 1)) return () => undefined;
     if (usesLeft < 1) throw new EnrolmentError("refused", NO_USES_LEFT);
     const id = parseToken(text)?.id ?? "";
-    const held = this.#held.get(id) ?? 0;
-    if (held >= usesLeft)
+    const held = this.#held.get(id) ?? new Map<string, Held>();
+    const mine = held.get(name) ?? { requests: 0 };
+    if (
+      mine.requests === MOST_GIVEN ||
+      (mine.requests === 0 && held.size >= usesLeft)
+    )
       throw new EnrolmentError(
         "failed",
         "the token has no uses left but those that are being taken: try again",
       );
-    this.#held.set(id, held + 1);
+    mine.requests += 1;
+    this.#held.set(id, held.set(name, mine));
     return () => {
-      const left = (this.#held.get(id) ?? 1) - 1;
-      if (left > 0) this.#held.set(id, left);
-      else this.#held.delete(id);
+      mine.requests -= 1;
+      if (mine.requests === 0 && this.#held.get(id)?.get(name) === mine)
+        this.#letGo(id, name);
     };
+  }
+
+  #letGo(id: string, name: string): void {
+    const held = this.#held.get(id);
+    held?.delete(name);
+    if (held?.size === 0) this.#held.delete(id);
   }
 
   /** Takes one use of the token for the instance with the key, and no second one. Rejects with EnrolmentError. */
   spend(text: string, key: string): Promise<void> {
-    const given = this.#givenFor(text, key);
-    if (given !== undefined) {
-      this.#remember(nameOf(text, key), given + 1);
-      return Promise.resolve();
-    }
+    if (this.#giveAgain(nameOf(text, key), 1)) return Promise.resolve();
     const id = parseToken(text)?.id ?? "";
     return new Promise((done, failed) => {
       const waiting = this.#waiting.get(id);
@@ -117,20 +137,39 @@ export class TokenSpending {
       } catch (thrown) {
         spender.failed(thrown);
       }
-    const [first] = good;
-    if (first === undefined) return;
-    const served = good.slice(0, left);
-    try {
-      await takeUses(this.#store, this.#clock, first.text, served.length);
-      for (const { name, done } of served) {
-        this.#remember(name, 1);
-        done();
+    const instances = Map.groupBy(good, ({ name }) => name);
+    for (const [name, spenders] of instances)
+      if (this.#giveAgain(name, spenders.length)) {
+        instances.delete(name);
+        for (const { done } of spenders) done();
       }
+    const served = [...instances].slice(0, left);
+    await this.#serve(served);
+    for (const [, spenders] of [...instances].slice(left))
+      for (const { failed } of spenders)
+        failed(new EnrolmentError("refused", NO_USES_LEFT));
+  }
+
+  /** Takes a use for each instance, however many of its requests there are. */
+  async #serve(
+    instances: readonly (readonly [string, readonly Spender[]])[],
+  ): Promise<void> {
+    const spenders = instances.flatMap(([, each]) => each);
+    const [first] = spenders;
+    if (first === undefined) return;
+    try {
+      await takeUses(this.#store, this.#clock, first.text, instances.length);
     } catch (thrown) {
-      for (const { failed } of served) failed(thrown);
+      for (const { failed } of spenders) failed(thrown);
+      return;
     }
-    for (const { failed } of good.slice(left))
-      failed(new EnrolmentError("refused", NO_USES_LEFT));
+    const id = parseToken(first.text)?.id ?? "";
+    for (const [name, each] of instances) {
+      this.#remember(name, each.length);
+      // It is taken, and must not be kept besides.
+      this.#letGo(id, name);
+    }
+    for (const { done } of spenders) done();
   }
 
   #remember(name: string, given: number): void {
