@@ -1,4 +1,5 @@
 /** A gRPC client of the control plane: TLS 1.3, the server's SPIFFE id judged before anything is said, no resumption, dead connections found within seconds. */
+import type { X509Certificate } from "node:crypto";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { createSecureContext, TLSSocket, type SecureContext } from "node:tls";
@@ -17,19 +18,22 @@ import type { Bytes } from "../core/units.ts";
 import type { Credentials } from "../identity/credentials.ts";
 import { proofOf, type Proof, type Revoked } from "../identity/revoked.ts";
 import { formatSpiffeId } from "../identity/spiffe.ts";
-import { UNTIMELY } from "../identity/svid.ts";
+import { judgePeer, UNTIMELY, type Judgement } from "../identity/svid.ts";
 import { trustOf } from "../identity/trust.ts";
 import { CONTROL_PLANE } from "../push/names.ts";
 import { Ciphertext, MOST_UNSEEN } from "../wire/tls/ciphertext.ts";
 import { judgeSocket, presentedChain } from "../wire/tls/tls-context.ts";
 import { pacedConnection } from "./connections/paced-connection.ts";
 import { endWithClient } from "./connections/secure-connector.ts";
+import type { FirstContact } from "./enrolment/first-contact.ts";
 
 export interface ConnectionOptions {
   /** "HOST:PORT", "[IPV6]:PORT" */
   readonly address: string;
-  /** PEM roots that the server must chain to. */
+  /** PEM roots that the server must chain to; "" at a first contact. */
   readonly trustBundle: string;
+  /** Finds the root that the server must chain to, where no more than its fingerprint is known. */
+  readonly firstContact?: FirstContact | undefined;
   /** Presented to the server; absent at enrolment, when any trust domain of the pinned CA will do. */
   readonly credentials?: Credentials;
   /** Bytes of a message beyond which the stream is given up. */
@@ -71,7 +75,8 @@ function contextFor({
 
 function makeContext(ca: string, own?: Credentials): SecureContext {
   return createSecureContext({
-    ca,
+    // Without any, Node would read the roots of the public web.
+    ca: ca === "" ? [] : ca,
     minVersion: "TLSv1.3",
     ecdhCurve: "X25519MLKEM768:X25519:P-256",
     ...(own === undefined
@@ -154,15 +159,10 @@ function serverFault(
   socket: TLSSocket,
   options: ConnectionOptions,
 ): Error | undefined {
-  const { credentials, trustBundle, clock, revoked, onUntimely } = options;
+  const { credentials, onUntimely } = options;
   const trustDomain = credentials?.spiffeId.trustDomain;
   const presented = presentedChain(socket);
-  const judgement = judgeSocket(
-    socket,
-    trustDomain === undefined ? undefined : [trustDomain],
-    trustOf({ ...credentials, trustBundle }, clock, revoked?.()),
-    presented,
-  );
+  const judgement = judgeServer(socket, presented, options);
   const [leaf] = presented;
   if (
     judgement.ok &&
@@ -184,6 +184,27 @@ function serverFault(
   if (UNTIMELY.has(judgement.reason)) onUntimely?.();
   return new Error(
     `the server did not prove to be the control plane (${expected}): ${judgement.reason}: ${judgement.detail}`,
+  );
+}
+
+function judgeServer(
+  socket: TLSSocket,
+  presented: readonly X509Certificate[],
+  { credentials, trustBundle, firstContact, clock, revoked }: ConnectionOptions,
+): Judgement {
+  const domain = credentials?.spiffeId.trustDomain;
+  const domains = domain === undefined ? undefined : [domain];
+  const trust = trustOf({ ...credentials, trustBundle }, clock, revoked?.());
+  if (firstContact === undefined)
+    return judgeSocket(socket, domains, trust, presented);
+  const [leaf, ...issuers] = presented;
+  // OpenSSL knows no root here, and has nothing to say.
+  const authorized =
+    firstContact.verify(presented) && !socket.isSessionReused();
+  return judgePeer(
+    { leaf, issuers, authorized, authorizationError: undefined },
+    domains,
+    trust,
   );
 }
 
@@ -259,12 +280,13 @@ export class CallError extends Error {
     super(message ?? error?.details ?? "the call failed");
     this.code = error?.code;
   }
+}
 
-  /** The server knows the caller, or knows that it does not, and gives it nothing. */
-  get isRefusal(): boolean {
-    return (
-      this.code === status.UNAUTHENTICATED ||
-      this.code === status.PERMISSION_DENIED
-    );
-  }
+/** The server knows the caller, or knows that it does not, and gives it nothing. */
+export function isRefusal(thrown: unknown): boolean {
+  return (
+    thrown instanceof CallError &&
+    (thrown.code === status.UNAUTHENTICATED ||
+      thrown.code === status.PERMISSION_DENIED)
+  );
 }

@@ -19,7 +19,7 @@ import { generatePrivateKey } from "../../identity/private-key.ts";
 import type { Revoked } from "../../identity/revoked.ts";
 import type { SignedBundle } from "../../identity/trust-bundle.ts";
 import { timeOf, timesOf, validFor } from "../../identity/trust.ts";
-import { CallError } from "../connection.ts";
+import { isRefusal } from "../connection.ts";
 import type { StateDirectory } from "../state-directory.ts";
 import { isOfOtherRoot, rootsOfBundle } from "./bundles.ts";
 import { enrol, renew } from "./enrol.ts";
@@ -66,7 +66,7 @@ export interface CertificatesFault {
 
 /** Milliseconds between tries. */
 const RETRY = { base: 500, max: 60_000 } as const;
-/** The longest wait where the certificate has ended, and calls fail for it. */
+/** The longest wait where there is no certificate, or it has ended, and calls fail for it. */
 const RETRY_ENDED = 10_000;
 /** The longest wait where the token's file is not there yet: a look costs nothing. */
 const LOOK_FOR_TOKEN = 1000;
@@ -102,10 +102,10 @@ export class Certificates {
   #tried: MonotonicMs = -Infinity;
   /** When the newest certificate is renewed for its root. */
   #reissueAt: MonotonicMs = Infinity;
-  /** The control plane answered, and gives nothing for what this sidecar has. */
   /** Until an enrolment with it succeeds: a response may be lost, and the next try is to cost no other use of the token. */
   #enrolmentKey: string | undefined;
-  #refused = false;
+  /** The control plane gives nothing for what this sidecar has, or is not the token's. */
+  #needsHand = false;
   #tokenIsMissing = false;
   /** Cuts the present wait short. */
   #cut = new AbortController();
@@ -202,6 +202,9 @@ export class Certificates {
         failures = 0;
       } catch (thrown) {
         failures += 1;
+        this.#needsHand =
+          isRefusal(thrown) ||
+          (this.latest === undefined && thrown instanceof UserError);
         if (!isOver()) this.#report(thrown);
       }
   }
@@ -252,13 +255,13 @@ export class Certificates {
   /** Milliseconds. Tries come closer when the certificate is short-lived, near its end, or ended. */
   #backOff(failures: number): number {
     const { clock } = this.#options;
-    const left = this.latest === undefined ? Infinity : this.#left();
+    const left = this.#left();
     if (this.#tokenIsMissing)
       return Math.min(LOOK_FOR_TOKEN, RETRY.base * failures);
     const longest =
       left > 0
         ? Math.max(RETRY.base, Math.min(RETRY.max, left / 10))
-        : this.#refused
+        : this.#needsHand
           ? RETRY.max
           : RETRY_ENDED;
     return equalJitter({ ...RETRY, max: longest }, failures, clock);
@@ -277,7 +280,6 @@ export class Certificates {
     const { address, work, revoked, clock } = this.#options;
     const { signal } = this.#stop;
     const credentials = this.latest;
-    this.#refused = false;
     this.#tokenIsMissing = false;
     if (credentials === undefined) return this.#enrol(await this.#token());
     try {
@@ -285,8 +287,7 @@ export class Certificates {
         ...{ address, credentials, work, revoked, clock, signal },
       });
     } catch (thrown) {
-      this.#refused = thrown instanceof CallError && thrown.isRefusal;
-      const isUseless = this.#refused || this.#left() <= 0;
+      const isUseless = isRefusal(thrown) || this.#left() <= 0;
       if (!isUseless || signal.aborted) throw thrown;
       const token = await this.#token().catch(() => undefined);
       this.#tokenIsMissing = false;

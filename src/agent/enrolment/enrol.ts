@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { Clock } from "../../core/clock.ts";
 import { UserError } from "../../core/errors.ts";
 import type { PacedWork } from "../../core/paced-work.ts";
+import { formatHostPort } from "../../core/text/host-port.ts";
 import { untimelyChainFault } from "../../identity/chain.ts";
 import {
   loadCredentials,
@@ -17,11 +18,16 @@ import { generatePrivateKey } from "../../identity/private-key.ts";
 import { timesOf } from "../../identity/trust.ts";
 import { openBundle } from "../../identity/trust-bundle.ts";
 import { signedTrust } from "../../push/codec.ts";
-import type { IssueResponse } from "../../push/messages.ts";
+import type { EnrolRequest, IssueResponse } from "../../push/messages.ts";
 import { ENROLMENT } from "../../push/services.ts";
 import { parseToken } from "../../push/token.ts";
-import { call, openClient, type ConnectionOptions } from "../connection.ts";
-import { findRoot } from "./first-contact.ts";
+import {
+  call,
+  CallError,
+  openClient,
+  type ConnectionOptions,
+} from "../connection.ts";
+import { FirstContact } from "./first-contact.ts";
 
 export interface IssueOptions {
   /** "HOST:PORT" of the control plane. */
@@ -52,33 +58,64 @@ export async function enrol(
     readonly privateKey?: string;
   },
 ): Promise<Credentials> {
-  const { address, work, revoked, clock, signal, token, name } = options;
+  const { address, clock, token, name } = options;
   const parsed = parseToken(token);
   if (parsed === undefined) throw unreadableToken();
-  const trustBundle = await findRoot({
-    ...splitAddress(address),
+  const { host, port } = splitAddress(address);
+  const firstContact = new FirstContact({
+    where: `the control plane at ${formatHostPort(host, port)}`,
     fingerprints: [parsed.ca, parsed.next].filter((each) => each !== undefined),
     clock,
-    signal,
   });
+  const { privateKey = generatePrivateKey() } = options;
+  const request = { token, csr: await csrOf(privateKey), name };
+  const response = await requestFirst(options, request, firstContact);
+  const { root: trustBundle = "" } = firstContact;
+  const roots = rootsOf(response, { trustBundle }, clock);
+  return load(privateKey, response, roots, clock);
+}
+
+/** The root is found and the token is sent on one connection, in this order. */
+async function requestFirst(
+  options: IssueOptions,
+  request: EnrolRequest,
+  firstContact: FirstContact,
+): Promise<IssueResponse> {
+  try {
+    return await requestEnrolment(options, request, {
+      trustBundle: "",
+      firstContact,
+    });
+  } catch (thrown) {
+    const { fault, root, isForOpenSsl } = firstContact;
+    if (root !== undefined && isForOpenSsl)
+      return requestEnrolment(options, request, { trustBundle: root });
+    if (fault !== undefined) throw fault;
+    const unreached =
+      thrown instanceof CallError
+        ? firstContact.unreached(thrown.message)
+        : undefined;
+    throw unreached === undefined
+      ? thrown
+      : new Error(unreached, { cause: thrown });
+  }
+}
+
+async function requestEnrolment(
+  { address, work, revoked, clock, signal }: IssueOptions,
+  request: EnrolRequest,
+  server: Pick<ConnectionOptions, "trustBundle" | "firstContact">,
+): Promise<IssueResponse> {
   const client = openClient({
-    address,
-    trustBundle,
-    work,
-    revoked,
-    clock,
+    ...{ address, work, revoked, clock, ...server },
     maxMessageBytes: LONGEST_ANSWER,
   });
   try {
-    const { privateKey = generatePrivateKey() } = options;
-    const request = { token, csr: await csrOf(privateKey), name };
-    const response = await call(client, ENROLMENT.Enrol, request, {
+    return await call(client, ENROLMENT.Enrol, request, {
       clock,
       timeout: TIMEOUT,
       signal,
     });
-    const roots = rootsOf(response, { trustBundle }, clock);
-    return load(privateKey, response, roots, clock);
   } finally {
     client.close();
   }

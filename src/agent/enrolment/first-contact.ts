@@ -1,87 +1,80 @@
-/** The first contact with a control plane of which only the root's fingerprint is known: finds the root, and says nothing before. */
-import { connect } from "node:tls";
+/** The first contact with a control plane of which only the root's fingerprint is known: finds the root in what the server presents, before anything is said to it. */
+import type { X509Certificate } from "node:crypto";
 import type { Clock } from "../../core/clock.ts";
-import { messageOf, UserError } from "../../core/errors.ts";
-import { formatHostPort } from "../../core/text/host-port.ts";
-import { chainFault, pinnedRoot } from "../../identity/chain.ts";
-import { CONTROL_PLANE } from "../../push/names.ts";
-import { presentedChain } from "../../wire/tls/tls-context.ts";
+import { UserError } from "../../core/errors.ts";
+import {
+  chainFault,
+  pinnedRoot,
+  untimelyChainFault,
+} from "../../identity/chain.ts";
 
 export interface FirstContactOptions {
-  readonly host: string;
-  readonly port: number;
+  /** For messages: "the control plane at HOST:PORT". */
+  readonly where: string;
   /** SHA-256 of the root's DER, hexadecimal; in a rotation also that of the root that takes its place. */
   readonly fingerprints: readonly string[];
-  readonly clock: Clock;
-  readonly signal: AbortSignal;
+  readonly clock: Pick<Clock, "wall">;
 }
 
-const TIMEOUT = 10_000;
+/** The reason within what grpc-js says of a connection that it cannot make. */
+const WITHIN_GRPC = /Last error: (?:Error: )?(.+?)\.? Resolution note:/;
 const NOT_THERE =
   "none of its certificates has the fingerprint that the token carries";
 
-/**
- * The root as PEM, taken from the chain that the server presents. Its fingerprint makes it the right one; that the server's
- * certificate leads to it is checked here, and again, with the server's name, by every connection that trusts it from now on.
- * Sends no application byte. Rejects with UserError where the chain does not end in that root.
- */
-export function findRoot(options: FirstContactOptions): Promise<string> {
-  const { host, port, fingerprints, clock, signal } = options;
-  const where = `the control plane at ${formatHostPort(host, port)}`;
-  return new Promise((resolve, reject) => {
-    if (signal.aborted) {
-      reject(signal.reason as Error);
-      return;
-    }
-    const socket = connect({
-      host,
-      port,
-      servername: `${CONTROL_PLANE.serviceAccount}.${CONTROL_PLANE.namespace}`,
-      // Nobody is trusted yet; the chain is judged below, by the fingerprint.
-      rejectUnauthorized: false,
-      minVersion: "TLSv1.3",
-      ecdhCurve: "X25519MLKEM768:X25519:P-256",
-      ALPNProtocols: ["h2"],
-    });
-    const settle = (run: () => void): void => {
-      cancelTimeout();
-      signal.removeEventListener("abort", onAbort);
-      socket.destroy();
-      run();
-    };
-    const fail = (error: Error): void => settle(() => reject(error));
-    const onAbort = (): void => fail(signal.reason as Error);
-    const cancelTimeout = clock.after(TIMEOUT, () =>
-      fail(
-        new Error(
-          `${where} did not finish the TLS handshake within ${TIMEOUT / 1000} s`,
-        ),
-      ),
+export class FirstContact {
+  readonly #options: FirstContactOptions;
+  #wasSeen = false;
+  #root: string | undefined;
+  #fault: UserError | undefined;
+  #forOpenSsl = false;
+
+  constructor(options: FirstContactOptions) {
+    this.#options = options;
+  }
+
+  /** PEM; its fingerprint makes it the right one. Undefined where none was found. */
+  get root(): string | undefined {
+    return this.#root;
+  }
+
+  /** Why the server is not the right one. */
+  get fault(): UserError | undefined {
+    return this.#fault;
+  }
+
+  /** What the server presented leads to the root, but has restrictions in it that OpenSSL alone judges: that takes a connection which is made with the root. */
+  get isForOpenSsl(): boolean {
+    return this.#forOpenSsl;
+  }
+
+  /** The reason with which no server was reached; undefined where one has shown its certificates. */
+  unreached(reason: string): string | undefined {
+    if (this.#wasSeen) return undefined;
+    const { where } = this.#options;
+    const [, within = reason] = WITHIN_GRPC.exec(reason) ?? [];
+    return `${where} cannot be reached: ${within}`;
+  }
+
+  /** Whether what a server presents (leaf first) leads to the root. Throws DerError where a certificate cannot be read. */
+  verify(chain: readonly X509Certificate[]): boolean {
+    const { where, fingerprints, clock } = this.#options;
+    this.#wasSeen = true;
+    const now = clock.wall();
+    const roots = fingerprints.flatMap(
+      (fingerprint) => pinnedRoot(chain, fingerprint) ?? [],
     );
-    signal.addEventListener("abort", onAbort, { once: true });
-    socket.on("error", (thrown) =>
-      fail(
-        new Error(`${where} cannot be reached: ${messageOf(thrown)}`, {
-          cause: thrown,
-        }),
-      ),
-    );
-    socket.on("secureConnect", () => {
-      const chain = presentedChain(socket);
-      const roots = fingerprints.flatMap(
-        (fingerprint) => pinnedRoot(chain, fingerprint) ?? [],
-      );
-      const faults = roots.map((root) =>
-        chainFault(chain, [root], clock.wall()),
-      );
-      const root = roots[faults.indexOf(undefined)];
-      if (root === undefined)
-        fail(
-          new UserError(
+    const faults = roots.map((root) => chainFault(chain, [root], now));
+    const root = roots[faults.indexOf(undefined)];
+    this.#root = root?.toString();
+    this.#fault =
+      root === undefined
+        ? new UserError(
             `${where} is not the one that made the token: ${faults[0] ?? NOT_THERE}; nothing was sent to it. Check the address, or make a token there with \`wherry token create\``,
-          ),
-        );
-      else settle(() => resolve(root.toString()));
-    });
-  });
+          )
+        : undefined;
+    this.#forOpenSsl =
+      root !== undefined &&
+      untimelyChainFault(chain, [root], now) !== undefined;
+    return root !== undefined && !this.#forOpenSsl;
+  }
 }

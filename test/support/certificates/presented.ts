@@ -67,6 +67,7 @@ export function named(...names: readonly string[]): Presented {
 export function beneath(
   change: Change,
   { twice, ...more }: More = {},
+  uri: string = web,
 ): Presented {
   const signing = oddCertificate({
     issuer: mesh.rootIssuer,
@@ -74,7 +75,7 @@ export function beneath(
     extensions: changed(authorityExtensions(), change, twice),
     ...more,
   });
-  return signedBy(signing, signing.pem, web);
+  return signedBy(signing, signing.pem, uri);
 }
 
 function signedBy(
