@@ -1,47 +1,38 @@
-/** Jaeger's program as an image, made as Wherry's is: registries are not reached from everywhere. */
-import { copyFileSync, mkdirSync, realpathSync } from "node:fs";
+/** Jaeger's program as an image: registries are not reached from everywhere. Nothing of it is compressed, as it goes nowhere. */
+import { execFileSync } from "node:child_process";
+import {
+  chmodSync,
+  copyFileSync,
+  mkdirSync,
+  realpathSync,
+  rmSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
-import { ARCHITECTURES } from "../../../src/tools/image/config.ts";
 import { librariesOf } from "../../../src/tools/image/libraries.ts";
-import { writeImage } from "../../../src/tools/image/oci.ts";
+import type { Engine } from "./engine.ts";
 
-/** `folder`: an empty one. Resolves with the archive's path. */
-export async function makeJaegerImage(
+/** `folder`: one that is not there. Resolves once the engine has the image. */
+export async function importJaeger(
+  engine: Engine,
   program: string,
   reference: string,
   folder: string,
-): Promise<string> {
-  const files = join(folder, "files");
+): Promise<void> {
   const put = (from: string, path: string): void => {
-    mkdirSync(dirname(join(files, path)), { recursive: true });
-    copyFileSync(from, join(files, path));
+    mkdirSync(dirname(join(folder, path)), { recursive: true });
+    copyFileSync(from, join(folder, path));
   };
   put(program, "jaeger");
   for (const { path } of librariesOf([program])) put(realpathSync(path), path);
-  mkdirSync(join(files, "tmp"));
-  const archive = join(folder, "jaeger.tar");
-  await writeImage(
-    {
-      reference,
-      architecture: ARCHITECTURES[process.arch] ?? "",
-      created: "2026-01-01T00:00:00Z",
-      layers: [
-        {
-          folder: files,
-          about: "Jaeger",
-          folders: [{ path: "tmp", user: 0, mode: "1777" }],
-        },
-      ],
-      config: {
-        User: "1337:1337",
-        Entrypoint: ["/jaeger"],
-        Env: [],
-        WorkingDir: "/",
-        StopSignal: "SIGTERM",
-      },
-    },
-    join(folder, "parts"),
-    archive,
-  );
-  return archive;
+  mkdirSync(join(folder, "tmp"));
+  chmodSync(join(folder, "tmp"), 0o1777);
+  const archive = `${folder}.tar`;
+  const inFolder = [`--directory=${folder}`, "--owner=0", "--group=0", "."];
+  execFileSync("tar", ["--create", `--file=${archive}`, ...inFolder]);
+  await engine.must([
+    ...["podman", "import", "--quiet"],
+    ...["--change=USER 1337:1337", '--change=ENTRYPOINT ["/jaeger"]'],
+    ...["--change=STOPSIGNAL SIGTERM", archive, reference],
+  ]);
+  for (const each of [folder, archive]) rmSync(each, { recursive: true });
 }
