@@ -3,7 +3,12 @@ import { readFile } from "node:fs/promises";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import type { Clock } from "../../core/clock.ts";
 import { messageOf, systemCode, UserError } from "../../core/errors.ts";
-import { PATIENCE, withNeighbour, type Neighbour } from "./neighbour.ts";
+import {
+  FENCES,
+  PATIENCE,
+  withNeighbour,
+  type Neighbour,
+} from "./neighbour.ts";
 import {
   DNS_PORT,
   excludedRanges,
@@ -212,20 +217,25 @@ async function dialAs(
     process.seteuid?.(own);
   }
   const from = await new Promise<number | undefined>((resolve) => {
+    let isOver = false;
     const over = (result: number | undefined): void => {
+      isOver = true;
       cancel();
       resolve(result);
     };
     const cancel = clock.after(PATIENCE, () => over(undefined));
     socket.on("connect", () => over(socket.localPort));
     socket.on("error", () => over(undefined));
-    // What is captured is connected within this machine, before these are settled, one after the other.
-    void settled(fence)
-      .then(() => settled(fence))
-      .then(() => over(undefined));
+    // What is captured is connected within this machine, before these are settled.
+    void fenced(fence, () => isOver).then(() => over(undefined));
   });
   await look(from);
   socket.destroy();
+}
+
+async function fenced(address: string, over: () => boolean): Promise<void> {
+  for (let count = 0; count < FENCES && !over(); count += 1)
+    await settled(address);
 }
 
 /** A call that is connected or refused at once. */
