@@ -11,6 +11,8 @@ import {
 } from "../../src/control-plane/control-plane.ts";
 import { systemClock } from "../../src/core/clock.ts";
 import { silentLogger } from "../../src/core/log.ts";
+import { schemathesisConfig } from "../support/control-plane/schemathesis-config.ts";
+import { drawn } from "../support/drawn.ts";
 import { findTool, needs } from "../support/processes/tools.ts";
 
 interface KnownDifference {
@@ -87,54 +89,17 @@ const CHECKS = [
 const DOCUMENT = "GET /openapi.json";
 
 const SEED = 1;
-/** Seconds; what is left of them after one round goes into more rounds. */
-const BUDGET = 60;
-/** Milliseconds after which the tool is ended: it lets the request that is under way finish past its budget. */
-const DEADLINE = 88_000;
+/**
+ * Requests that the tool draws of each operation, besides those that it enumerates. It is given no time to be done in: a busy machine
+ * would take operations from its end.
+ */
+const EXAMPLES = drawn("WHERRY_SCHEMATHESIS_EXAMPLES", 2, 30);
+/** Milliseconds after which the tool is ended. */
+const DEADLINE = 500_000;
 /** Bytes that the process may grow by while thousands of requests pass. */
 const MOST_GROWTH = 256 * 1024 * 1024;
 
 const SERVICES = "/apis/mesh.wherry.dev/v1alpha1/namespaces/shop/services";
-
-/**
- * Most names are fixed, so that requests meet resources that exist. A watch without an end would be taken for a hung
- * request: each ends after a second. Of writes of resources the tool enumerates thousands of combinations of optional fields:
- * it draws from them at random instead.
- */
-function configOf(token: string, storeId: string): string {
-  return `
-[auth.openapi.token]
-bearer = ${JSON.stringify(token)}
-
-[dictionaries]
-namespace = { values = ["shop"] }
-name = { values = ["orders"] }
-mesh = { values = ["default"] }
-store = { values = [${JSON.stringify(storeId)}] }
-
-[parameters]
-"path.namespace" = { dictionary = "namespace", probability = 0.8 }
-"path.name" = { dictionary = "name", probability = 0.8 }
-"body.metadata.namespace" = { dictionary = "namespace", probability = 0.8 }
-"body.metadata.name" = { dictionary = "name", probability = 0.8 }
-
-[[operations]]
-include-operation-id-regex = "^list[A-Z]"
-parameters = { "query.timeoutSeconds" = "1" }
-
-[[operations]]
-include-operation-id-regex = "^(create|replace|apply)(?!.*Token)"
-phases = { coverage = { enabled = false } }
-
-[[operations]]
-include-operation-id-regex = "^(get|patch|delete)Mesh$"
-parameters = { "path.name" = { dictionary = "mesh", probability = 0.8 } }
-
-[[operations]]
-include-operation-id = "acceptStore"
-parameters = { "body.id" = { dictionary = "store", probability = 0.5 } }
-`;
-}
 
 /** What is read of the tool's event report, one JSON object a line. */
 interface ReportLine {
@@ -355,7 +320,9 @@ void t.test(
     });
     t.equal(created.status, 201);
     const config = join(directory, "schemathesis.toml");
-    await writeFile(config, configOf(token, running.store.id), { mode: 0o600 });
+    await writeFile(config, schemathesisConfig(token, running.store.id), {
+      mode: 0o600,
+    });
     const report = join(directory, "events.ndjson");
     const operations = await documented(running);
     const before = process.memoryUsage().rss;
@@ -365,7 +332,7 @@ void t.test(
       [
         ...["--config-file", config, "--no-color", "run"],
         ...[`${running.apiUrl}/openapi.json`, "--checks", CHECKS.join(",")],
-        ...["--seed", String(SEED), "--max-time", String(BUDGET)],
+        ...["--seed", String(SEED), "--max-examples", String(EXAMPLES)],
         ...["--request-timeout", "10", "--continue-on-failure"],
         ...["--no-shrink", "--generation-database", "none"],
         ...["--suppress-health-check", "all", "--warnings", "off"],
