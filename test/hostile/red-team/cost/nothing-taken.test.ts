@@ -117,7 +117,7 @@ for (const attack of ATTACKS)
     let looks = 0;
     await eventually(
       "others are served",
-      30_000,
+      60_000,
       async () => {
         if ((await served()) === 200) good += 1;
         held = Math.max(held, await sidecar.metric("wherry_buffered_bytes"));
