@@ -37,7 +37,7 @@ const nodeArgs = process.argv[2] === "--lint" ? [] : await makeBundles();
 const scratch = makeScratch();
 process.on("exit", () => scratch.remove());
 /** Tests that start programs from their files, or images: these are many, and memory may not be executed. */
-const ON_DISK = /\/(?:image|compose|launcher|first-start)\.test\.ts$/;
+const ON_DISK = /\/(?:compose|launcher|first-start)\.test\.ts$/;
 const DURATIONS = join(root, CACHES, "durations.json");
 /** A skipped test is a failure, and no result of before is used again. */
 const strict = process.env["WHERRY_REQUIRE"] === "all";
@@ -50,7 +50,7 @@ const FAST = 3500;
 
 /** Tests of whole processes that compare times or memory, or do what they can in a given time: beside others they would measure those. */
 const ALONE =
-  /red-team\/cost\/|\/(?:floods|slow|mad-control-plane|silent-instances|stalled-application|all-attacks|never-twice|schemathesis)\.test\.ts$/;
+  /red-team\/cost\/|\/(?:floods|slow|mad-control-plane|silent-instances|stalled-application|all-attacks|never-twice)\.test\.ts$/;
 
 /**
  * Unit tests that do one thing many thousand times. Counting each of their blocks costs more than the test itself, and others reach
@@ -60,7 +60,8 @@ const REPEATS =
   /\/(?:incremental|retry-storm|stall-simulation|simulate|machine-faults|long-request|kept-whole|closure|linear|linear-documents|reasons|random-orders|sizes|explain-agrees|oracle|router-oracle|callers|map|fuzz|octets|untimely|balancing)\.test\.ts$/;
 
 /** Tests of whole processes that wait for most of their time, for a fault to last or a time-out to come: they have a place of their own. */
-const WAITS = /(?:stability|outage|cut-off|slow|silent-instances)\.test\.ts$/;
+const WAITS =
+  /(?:stability|outage|cut-off|slow|silent-instances|zero-window)\.test\.ts$/;
 
 /** Files of whole processes that may fail in one stage and run again. More of them speak of the change, not of a busy machine. */
 const MOST_AGAIN = 3;
@@ -69,31 +70,40 @@ const passedAlone: string[] = [];
 /** Tests that take longest, the longest first: begun last, one of them would be waited for alone. */
 const LONGEST: readonly string[] = [
   "stability",
-  "slow",
   "outage",
+  "slow",
+  "compose",
   "mad-control-plane",
   "stalled-application",
   "killed-control-plane",
-  "fuzz-requests",
-  "compose",
   "policy",
   "clocks",
+  "floods",
+  "capture",
+  "nothing-taken",
+  "fuzz-requests",
+  "schemathesis",
+  "rotation",
   "machine-faults",
   "fuzz-responses",
-  "first-start",
-  "schemathesis",
-  "floods",
-  "all-attacks",
-  "nothing-taken",
-  "never-twice",
   "fuzz-mutants",
+  "take-over",
+  "autobahn",
+  "first-start",
+  "all-attacks",
+  "never-twice",
   "defects",
-  "killed-start",
-  "grammar-http1-fuzz",
   "crowd",
-  "jaeger",
-  "capture",
   "lost-instance",
+  "version-skew",
+  "jaeger",
+  "intercept",
+  "two-versions",
+  "killed-start",
+  "revoke",
+  "zipkin",
+  "bundle",
+  "grammar-http1-fuzz",
 ];
 
 function print(line: string): void {
