@@ -1,5 +1,6 @@
 /** Twice the size costs twice the time: every element of a request, in every form that a careless reader might go over again and again (law 15). */
 import type { Fuzzer } from "./fuzzer.ts";
+import { chanceOf } from "./random.ts";
 import { plainRequest, type FuzzRequest } from "./requests/request.ts";
 
 export interface Form {
@@ -217,6 +218,11 @@ export const FORMS: readonly Form[] = [
     http1.before = fill("\r\n", size);
   }),
 ];
+
+/** One form in `part` of them: others in each run, so that runs add up. */
+export function someForms(seed: number, part: number): readonly Form[] {
+  return FORMS.filter((_, index) => chanceOf(seed, index).once(part));
+}
 
 /** What costs more than its size, a sentence each; up to `mostFound` of them. */
 export async function superLinear(
