@@ -1,12 +1,12 @@
 /** The first five minutes of the README, line by line in a shell: each command prints what the page shows. */
 import { spawn } from "node:child_process";
-import { join } from "node:path";
 import t from "tap";
 import { eventually } from "../support/peers/call.ts";
 import {
   cleanEnvironment,
   ROOT,
   startDemo,
+  WHERRY,
 } from "../support/processes/demo.ts";
 import {
   isShown,
@@ -45,7 +45,7 @@ void t.test("the first five minutes", needs(missing), async (t) => {
   t.equal(start?.text, "npm start");
   if (start !== undefined)
     t.ok(isShown(start, `${demo.output}\n`, masked), demo.output);
-  const wherry = `'${process.execPath}' '${join(ROOT, "src", "wherry.js")}'`;
+  const wherry = `'${process.execPath}' '${WHERRY}'`;
   for (const command of commands) {
     const line = command.text
       .replaceAll("npx wherry", wherry)
