@@ -10,6 +10,11 @@ import type { OutcomeKind } from "../../../mesh/codes.ts";
 import { MeshError } from "../../../mesh/errors.ts";
 import { isOfTheMachine } from "../../../core/machine/again.ts";
 import { serviceHost } from "../../../mesh/service-key.ts";
+import {
+  allowsFor,
+  guardedLookup,
+  systemLookup,
+} from "../../../runtime/fetch/guarded-lookup.ts";
 import { originatesTls } from "../../../policy/origination.ts";
 import { resultOfError, type CheckResult } from "../../../policy/health.ts";
 import {
@@ -61,7 +66,13 @@ export function checkEndpoint(options: CheckOptions): Promise<CheckResult> {
       grpcReceiver(settle, overLink),
     );
   const overTls = originatesTls(cluster, endpoint);
-  if (!overLink && !overTls && cluster.appProtocol === "http")
+  // What may not lead everywhere is asked by the pool, which sees where it leads.
+  if (
+    !overLink &&
+    !overTls &&
+    cluster.appProtocol === "http" &&
+    endpoint.reach === undefined
+  )
     return plainHttp(options);
   return exchange(
     options,
@@ -108,11 +119,17 @@ function ofStatus(status: number): CheckResult {
 
 /** A TCP connection in plaintext. */
 export function connection({
-  endpoint: { address, port },
+  endpoint: { address, port, reach },
   signal,
 }: Pick<CheckOptions, "endpoint" | "signal">): Promise<CheckResult> {
+  const lookup =
+    reach && guardedLookup(systemLookup, allowsFor(address, reach));
   return new Promise((resolve) => {
-    const socket = connect({ host: address, port });
+    const socket = connect({
+      host: address,
+      port,
+      ...(lookup === undefined ? {} : { lookup }),
+    });
     const settle = (result: CheckResult): void => {
       signal.removeEventListener("abort", onAbort);
       socket.destroy();
