@@ -25,6 +25,7 @@ import type {
 import { fieldValue, type Fields } from "../../wire/fields.ts";
 import { REASON } from "./heads.ts";
 import type { RelayHost } from "./relay-host.ts";
+import { attemptOutOfTime } from "./time/deadline.ts";
 import type { TimeSpent } from "./time/time-spent.ts";
 import type { ConnectionWaiter, Target, RoutePlan } from "./route-plan.ts";
 
@@ -42,6 +43,8 @@ export interface Exchange {
     readonly bodyless: boolean;
     /** All of the request has come. */
     readonly ended: boolean;
+    /** Nothing can move until it sends, or reads. */
+    readonly isAwaited: boolean;
     /** The head went out to `sink`; what has been read of the body follows. */
     sendTo(sink: ClientStream): void;
   };
@@ -332,28 +335,23 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter, Timed {
 
   /** Its time-out passed. */
   due(): void {
-    const { address } = this.target;
-    const spent = this.#relay.spent?.tell(this.#relay.record.attempts) ?? "";
-    const error = this.written
-      ? new MeshError(
-          "ATTEMPT_TIMEOUT",
-          `${address} did not respond within timeouts.backendRequest: ${spent}`,
-          { source: "upstream" },
-        )
-      : new MeshError(
-          "CONNECT_TIMEOUT",
-          `no connection to ${address} within timeouts.backendRequest: ${spent}`,
-          { source: "upstream", unprocessed: true },
-        );
+    const { spent, record, caller } = this.#relay;
+    const error = attemptOutOfTime(
+      this.target.address,
+      this.written,
+      spent?.tell(record.attempts) ?? "",
+    );
     const sink = this.#sink;
-    this.#fail(error);
+    // A caller that takes its time is not held against the endpoint.
+    const waits = this.written && caller.isAwaited;
+    this.#fail(error, waits ? "CLIENT_CLOSED" : error.code);
     sink?.abort(error);
   }
 
-  #fail(error: MeshError): void {
+  #fail(error: MeshError, code = error.code): void {
     const began = this.#status !== undefined;
     const outcome = outcomeOfFailure({
-      code: error.code,
+      code,
       unprocessed: error.unprocessed,
       responseBegan: began,
     });

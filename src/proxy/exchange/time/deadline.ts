@@ -71,6 +71,25 @@ export function outOfTime(exchange: {
   });
 }
 
+/** One attempt took too long; `written`: its request went out. */
+export function attemptOutOfTime(
+  address: string,
+  written: boolean,
+  told: string,
+): MeshError {
+  return written
+    ? new MeshError(
+        "ATTEMPT_TIMEOUT",
+        `${address} did not respond within timeouts.backendRequest: ${told}`,
+        { source: "upstream" },
+      )
+    : new MeshError(
+        "CONNECT_TIMEOUT",
+        `no connection to ${address} within timeouts.backendRequest: ${told}`,
+        { source: "upstream", unprocessed: true },
+      );
+}
+
 /** Monotonic milliseconds; Infinity where there is none. `grpc`: the caller speaks it, and may have a time-out of its own. */
 export function deadlineFor(
   stream: ServerStream,
