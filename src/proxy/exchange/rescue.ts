@@ -64,7 +64,7 @@ export function rescue(
   if (grpc) {
     fields.push(
       makeField("content-type", "application/grpc"),
-      ...grpcStatusOf(error),
+      ...grpcStatusOf(error, options.inside ? error.message : text),
     );
     stream.respond({ status: 200, fields, contentLength: undefined }, true);
     return 200;
@@ -115,11 +115,13 @@ export function breakOff(
 ): void {
   if (!grpc || error.code !== "DRAINING" || stream.connection.protocol !== "h2")
     stream.abort(error);
-  else stream.end(grpcStatusOf(error));
+  else stream.end(grpcStatusOf(error, REASONS[error.code].text));
 }
 
-function grpcStatusOf(error: MeshError): readonly Field[] {
-  const { answer, code, message } = error;
+function grpcStatusOf(
+  { answer, code }: MeshError,
+  message: string,
+): readonly Field[] {
   const status = answer?.grpc ?? GRPC_STATUSES[REASONS[code].response.grpc];
   return [
     makeField("grpc-status", String(status)),

@@ -198,6 +198,22 @@ void t.test("strangers learn no reason and no detail", (t) => {
   t.end();
 });
 
+void t.test("nor do they by gRPC, whatever failed", (t) => {
+  for (const [code, , grpc] of TABLE) {
+    const { stream, sent } = fakeStream(
+      "POST",
+      [makeField("content-type", "application/grpc")],
+      { protocol: "h2" },
+    );
+    rescue(stream, errorOf(code), { inside: false });
+    const fields = sent.head?.fields ?? [];
+    t.equal(fieldValue(fields, "grpc-status"), String(grpc), code);
+    t.equal(fieldValue(fields, "grpc-message"), REASONS[code].text, code);
+    t.notMatch(JSON.stringify(fields), /what happened|shop\/p/);
+  }
+  t.end();
+});
+
 void t.test("HEAD gets the head alone", (t) => {
   const { stream, sent } = fakeStream("HEAD", []);
   rescue(stream, errorOf("NO_ROUTE"), { inside: true });
