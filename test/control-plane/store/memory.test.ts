@@ -1,8 +1,9 @@
 /** The memory store keeps the contract. */
+import t from "tap";
 import { openMemoryStore } from "../../../src/control-plane/store/memory.ts";
 import { storeContract } from "../../support/control-plane/store-contract.ts";
 
-storeContract("memory store", ({ clock, history, audit }) =>
+storeContract(t, "memory store", ({ clock, history, audit }) =>
   Promise.resolve(
     openMemoryStore({
       clock,

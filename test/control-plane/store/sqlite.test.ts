@@ -28,7 +28,7 @@ import {
   take,
 } from "../../support/control-plane/store-contract/fixtures.ts";
 
-storeContract("sqlite store", ({ directory, clock, history, audit }) =>
+storeContract(t, "sqlite store", ({ directory, clock, history, audit }) =>
   Promise.resolve(
     openSqliteStore({
       file: join(directory, "store.sqlite"),

@@ -1,5 +1,5 @@
 /** What every store must do, run against each of them. */
-import t from "tap";
+import type { Test } from "tap";
 import { auditContract } from "./store-contract/audit.ts";
 import type { OpenStore } from "./store-contract/fixtures.ts";
 import { notesContract } from "./store-contract/notes.ts";
@@ -7,7 +7,7 @@ import { resourcesContract } from "./store-contract/resources.ts";
 import { transactionsContract } from "./store-contract/transactions.ts";
 import { watchesContract } from "./store-contract/watches.ts";
 
-export function storeContract(name: string, open: OpenStore): void {
+export function storeContract(t: Test, name: string, open: OpenStore): void {
   void t.test(name, (t) => {
     resourcesContract(t, open);
     watchesContract(t, open);

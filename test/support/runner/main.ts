@@ -4,7 +4,7 @@
  * Each ends in a plain line "N passed, N failed".
  */
 import { execFileSync } from "node:child_process";
-import { readdirSync, rmSync, statSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { basename, delimiter, dirname, join } from "node:path";
 import { makeBundles } from "./bundles.ts";
@@ -58,6 +58,10 @@ const ALONE =
  */
 const REPEATS =
   /\/(?:incremental|retry-storm|stall-simulation|simulate|machine-faults|long-request|kept-whole|closure|linear|linear-documents|reasons|random-orders|sizes|explain-agrees|oracle|router-oracle|callers|map|fuzz|octets|untimely|balancing)\.test\.ts$/;
+
+/** What a unit test has in its text that changes or measures its process, counts its turns or starts threads: such files have a process each. */
+const OF_PROCESS =
+  /\bprocess\.(?!execPath|platform|version)|\bglobalThis\b|\bnextTick\b|machine-counts|meshes\/workers/;
 
 /** Tests of whole processes that wait for most of their time, for a fault to last or a time-out to come: they have a place of their own. */
 const WAITS =
@@ -125,6 +129,14 @@ function longestFirst(files: readonly string[]): string[] {
   return files.toSorted((left, right) => rank(left) - rank(right));
 }
 
+function mayShare(file: string): boolean {
+  return (
+    !REPEATS.test(file) &&
+    !ON_DISK.test(file) &&
+    !OF_PROCESS.test(readFileSync(join(root, file), "utf8"))
+  );
+}
+
 interface Plan {
   /** Processes at once. */
   readonly jobs: number;
@@ -133,6 +145,7 @@ interface Plan {
   /** A file that fails here beside others runs once more, alone, and that is said at the end. */
   readonly again?: boolean;
   readonly waits?: (file: string) => boolean;
+  readonly mayShare?: (file: string) => boolean;
   readonly coverage?: Coverage;
   readonly endOf?: (file: string) => AbortSignal | undefined;
 }
@@ -214,7 +227,10 @@ async function runAll(): Promise<Counts> {
   const coverage = new Coverage(root, join(root, CACHES, "coverage"));
   // One more than cores: some wait for a while.
   const jobs = availableParallelism() + 1;
-  const unit = await runPlain(unitTests, { jobs, timeout: TIMEOUT, coverage });
+  const unit = await runPlain(unitTests, {
+    ...{ jobs, mayShare, coverage },
+    timeout: TIMEOUT,
+  });
   counts = [unit, checkCoverage(coverage)].reduce(sum, counts);
   const processes = ["test/hostile", "test/e2e"].flatMap(testsIn);
   const [alone, together] = [true, false].map((wanted) =>

@@ -1,6 +1,7 @@
-/** Runs test files, each as a process of plain Node: no loader, as Node strips types by itself. */
+/** Runs test files, each or several as a process of plain Node: no loader, as Node strips types by itself. */
 import { spawn, type ChildProcess } from "node:child_process";
 import { failures, NOTHING, totals, type Counts } from "./tap-text.ts";
+import { groupsOf, runTogether } from "./together.ts";
 
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
@@ -25,6 +26,8 @@ export interface RunOptions {
   readonly jobs: number;
   /** Tells of a file that waits for most of its time: one after the other, such files run beside the others. */
   readonly waits?: (file: string) => boolean;
+  /** Tells of a file that leaves nothing behind in its process, and may share it with others. */
+  readonly mayShare?: (file: string) => boolean;
   /** Seconds that a file may take: after these tap fails what is running. */
   readonly timeout: number;
   /** Further seconds until the process is killed; 10 where it is not said. */
@@ -38,17 +41,29 @@ export async function runFiles(
   files: readonly string[],
   options: RunOptions,
 ): Promise<void> {
-  const { waits = () => false } = options;
-  const waiting = files.filter(waits);
-  const busy = files.filter((file) => !waits(file));
+  const { waits = () => false, mayShare = () => false } = options;
+  const waiting = groupsOf(files.filter(waits), () => false);
+  const busy = groupsOf(
+    files.filter((file) => !waits(file)),
+    mayShare,
+  );
   const groups = new Set<ChildProcess>();
-  const worker = async (queue: string[], lane: number): Promise<void> => {
+  const alone = async (file: string, lane: number): Promise<void> => {
+    const early = options.endOf?.(file);
+    if (early?.aborted !== true)
+      options.onResult(await runFile(file, lane, early, groups, options));
+  };
+  const worker = async (queue: string[][], lane: number): Promise<void> => {
     for (;;) {
-      const file = queue.shift();
-      if (file === undefined) return;
-      const early = options.endOf?.(file);
-      if (early?.aborted !== true)
-        options.onResult(await runFile(file, lane, early, groups, options));
+      const together = queue.shift();
+      if (together === undefined) return;
+      const results =
+        together.length > 1
+          ? await runTogether(together, lane, options)
+          : undefined;
+      results?.forEach((result) => options.onResult(result));
+      if (results === undefined)
+        for (const file of together) await alone(file, lane);
     }
   };
   // Ctrl-C reaches the group of this process alone.

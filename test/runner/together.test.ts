@@ -1,0 +1,103 @@
+/** Test files that share a process: each has its own result, and none that depends on the others. */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import t, { type Test } from "tap";
+import { newEnvironment } from "../support/processes/demo.ts";
+import { runFiles, type FileResult } from "../support/runner/processes.ts";
+import { groupsOf } from "../support/runner/together.ts";
+
+const FILES: Readonly<Record<string, string>> = {
+  "first.js": `t.test("two", (t) => { t.ok(1); t.ok(2); t.end(); }); globalThis.first = process.pid; t.teardown(() => { globalThis.first = process.pid; });`,
+  "second.js": `t.ok(globalThis.first === undefined || globalThis.first === process.pid); t.skip("later");`,
+  "together.js": `t.equal(globalThis.first, process.pid);`,
+  "touchy.js": `t.equal(globalThis.first, undefined);`,
+  "bad.js": `t.ok(1); t.equal(1, 2, "one is two");`,
+  "exits.js": `t.test("never", () => { process.exit(0); });`,
+  "dies.js": `t.ok(1); process.kill(process.pid, "SIGKILL");`,
+  "throws.js": `throw new Error("before any test");`,
+  "behind.js": `setTimeout(() => { throw new Error("behind its end"); }, 50); t.test("ends before", (t) => t.end());`,
+  "waits.js": `t.test("a while", (t) => { setTimeout(() => t.end(), 200); });`,
+  "stays.js": `t.ok(1); if (globalThis.first !== undefined) setInterval(() => {}, 1000);`,
+};
+
+async function run(t: Test, ...files: string[]): Promise<FileResult[]> {
+  const root = t.testdir();
+  for (const [file, text] of Object.entries(FILES))
+    writeFileSync(join(root, file), `import t from "tap"; ${text}`);
+  const results: FileResult[] = [];
+  await runFiles(files, {
+    root,
+    nodeArgs: [
+      "--import",
+      import.meta.resolve("../support/runner/use-bundles.ts"),
+    ],
+    envOf: () => newEnvironment(),
+    jobs: 1,
+    // What ends by itself is not to meet it, however busy the machine is; the one that stays is waited for.
+    timeout: files.includes("stays.js") ? 9 : 60,
+    grace: 1,
+    mayShare: () => true,
+    onResult: (result) => results.push(result),
+  });
+  t.strictSame(
+    results.map(({ file }) => file),
+    files,
+  );
+  return results;
+}
+
+void t.test("what each file has counted is told of it", async (t) => {
+  const results = await run(t, "first.js", "second.js");
+  t.strictSame(
+    results.map(({ counts }) => counts),
+    [
+      { passed: 2, failed: 0, skipped: 0 },
+      { passed: 1, failed: 0, skipped: 1 },
+    ],
+  );
+  t.strictSame(
+    results.map(({ detail }) => detail),
+    ["", ""],
+  );
+});
+
+void t.test("they do share it: alone the second would fail", async (t) => {
+  const results = await run(t, "first.js", "together.js");
+  t.strictSame(
+    results.map(({ counts }) => counts.failed),
+    [0, 0],
+  );
+});
+
+/** Beside first.js, which leaves a global behind: how many have failed, and what is said of it. */
+for (const { file, failed, detail = /^$/ } of [
+  { file: "touchy.js", failed: 0 },
+  { file: "stays.js", failed: 0 },
+  { file: "bad.js", failed: 1, detail: /not ok 2 - one is two/ },
+  { file: "exits.js", failed: 1, detail: /not ok/ },
+  { file: "dies.js", failed: 1, detail: /ended with SIGKILL/ },
+  { file: "throws.js", failed: 1, detail: /before any test/ },
+  { file: "behind.js", failed: 1, detail: /behind its end/ },
+])
+  void t.test(`${file} gets the result that it has alone`, async (t) => {
+    const [first, its, last] = await run(t, "first.js", file, "waits.js");
+    t.equal(its?.counts.failed, failed);
+    t.match(its?.detail, detail);
+    for (const other of [first, last])
+      t.match(other, { counts: { failed: 0 }, detail: "" });
+  });
+
+void t.test("groups keep the order and leave out what may not share", (t) => {
+  const files = Array.from({ length: 45 }, (_, index) => `${index}.test.ts`);
+  const groups = groupsOf(files, (file) => file !== "3.test.ts");
+  t.strictSame(groups.flat().toSorted(), files.toSorted());
+  t.strictSame(
+    groups.filter((group) => group.includes("3.test.ts")),
+    [["3.test.ts"]],
+  );
+  t.strictSame(
+    groups.map(({ length }) => length),
+    [20, 1, 20, 4],
+  );
+  t.end();
+});

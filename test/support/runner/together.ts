@@ -1,0 +1,61 @@
+/** Several test files as one process, which loads what they share once. Their results count only where all is well: else each has to run alone. */
+import { spawn } from "node:child_process";
+import { join } from "node:path";
+import type { FileResult, RunOptions } from "./processes.ts";
+
+const PROCESS = join(import.meta.dirname, "together-process.ts");
+/** Files of one process: most of what there is to save, and few that run again where one fails. */
+const MOST = 20;
+
+/** Files that follow each other and may share a process, in groups; each of the others by itself. */
+export function groupsOf(
+  files: readonly string[],
+  mayShare: (file: string) => boolean,
+): string[][] {
+  const groups: string[][] = [];
+  let open: string[] | undefined;
+  for (const file of files) {
+    if (!mayShare(file)) groups.push([file]);
+    else if (open !== undefined && open.length < MOST) open.push(file);
+    else groups.push((open = [file]));
+  }
+  return groups;
+}
+
+/** Undefined where a file failed, was not done in time or ended the process: which of them it was is seen when each runs alone. */
+export function runTogether(
+  files: readonly string[],
+  lane: number,
+  { root, envOf, nodeArgs = [], timeout, grace = 10 }: RunOptions,
+): Promise<readonly FileResult[] | undefined> {
+  return new Promise((resolve) => {
+    const [first = ""] = files;
+    const child = spawn(process.execPath, [...nodeArgs, PROCESS, ...files], {
+      cwd: root,
+      env: { ...envOf(first, lane), TAP_TIMEOUT: String(timeout) },
+      stdio: ["ignore", "ignore", "ignore", "pipe"],
+    });
+    const timer = setTimeout(
+      () => child.kill("SIGKILL"),
+      (timeout + grace) * 1000,
+    );
+    let told = "";
+    child.stdio[3]?.on("data", (data: Buffer) => {
+      told += data.toString();
+      timer.refresh();
+    });
+    child.on("exit", (code) => {
+      clearTimeout(timer);
+      setImmediate(() => {
+        const results = told.trimEnd().split("\n").map(resultOf);
+        const whole = code === 0 && results.length === files.length;
+        resolve(whole ? results : undefined);
+      });
+    });
+  });
+}
+
+function resultOf(line: string): FileResult {
+  const told = JSON.parse(line) as Pick<FileResult, "file" | "counts" | "time">;
+  return { ...told, detail: "", cut: false };
+}
