@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { freePort } from "../../../src/demo/free-port.ts";
+import { drawn } from "../../support/drawn.ts";
 import { closeCalls, type Called } from "../../support/peers/call.ts";
 import { seededRandom } from "../../support/clocks/fake-clock.ts";
 import {
@@ -14,7 +15,7 @@ const KILLS = 60;
 const WRITERS = 8;
 const NAMES = 5;
 /** Writes that are acknowledged between a start and the kill, at most. */
-const MOST = 120;
+const MOST = drawn("WHERRY_KILL_WRITES", 60, 120);
 
 const choose = seededRandom(20_264);
 const state = join(t.testdir(), "state");

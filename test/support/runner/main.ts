@@ -48,9 +48,9 @@ const LONG_TIMEOUT = 600;
 /** Milliseconds from the start of this process at which `test:fast` is done, but for the tests that import a changed file themselves. */
 const FAST = 3500;
 
-/** Tests of whole processes that compare times or memory, or do what they can in a given time: beside others they would measure those. */
+/** Tests of whole processes that compare times or memory: beside others they would measure those. */
 const ALONE =
-  /red-team\/cost\/|\/(?:floods|slow|mad-control-plane|silent-instances|stalled-application|all-attacks|never-twice)\.test\.ts$/;
+  /red-team\/cost\/|\/(?:floods|slow|silent-instances|stalled-application|all-attacks)\.test\.ts$/;
 
 /**
  * Unit tests that do one thing many thousand times. Counting each of their blocks costs more than the test itself, and others reach
@@ -64,8 +64,7 @@ const OF_PROCESS =
   /\bprocess\.(?!execPath|platform|version)|\bglobalThis\b|\bnextTick\b|machine-counts|meshes\/workers/;
 
 /** Tests of whole processes that wait for most of their time, for a fault to last or a time-out to come: they have a place of their own. */
-const WAITS =
-  /(?:stability|outage|cut-off|slow|silent-instances|zero-window)\.test\.ts$/;
+const WAITS = /(?:stability|outage|cut-off|slow|silent-instances)\.test\.ts$/;
 
 /** Files of whole processes that may fail in one stage and run again. More of them speak of the change, not of a busy machine. */
 const MOST_AGAIN = 3;
