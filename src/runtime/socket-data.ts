@@ -40,6 +40,12 @@ const UNBOUNDED: ReadRoom = {
 const READ = 64 * 1024;
 const FAST = 4;
 /**
+ * Sockets of this thread that may read so at once. What they hold together must be little beside what is read between two collections of
+ * the nursery (`collecting.ts`): what outlives two of them waits for a full one.
+ */
+const MOST_FAST = 8;
+let fast = 0;
+/**
  * What comes at once where there is more to come: a whole record of TLS, all that is usually read. From then on the socket has a buffer
  * of its own, whose parts are given away without a copy, and another when no room for so much is left: for as many
  * sockets as the proxy may hold as much of.
@@ -161,11 +167,15 @@ class Reads {
   #next: Buffer | undefined;
   /** `current` or the next is a buffer of its own, which is counted: so many times 64 KiB. */
   #own = 0;
+  /** The next buffer of its own is made: at once, or with the next read where the socket has been stopped. */
+  #another: "at once" | "with a read" | undefined;
+  readonly #socket: Socket;
   /** Bytes that come at once where there is more to come. */
   readonly #much: number;
   readonly #buffers: ReadRoom;
 
   constructor(socket: Socket, much: number, buffers: ReadRoom) {
+    this.#socket = socket;
     this.#much = much;
     this.#buffers = buffers;
     this.current = shared(buffers);
@@ -179,37 +189,45 @@ class Reads {
   /** The bytes that have just been read, for their user to keep. */
   take(octets: number): Buffer {
     const { current } = this;
-    if (this.#own > 0) {
-      if (octets < LITTLE) {
-        this.#next = this.#giveUp();
-        return copy(current, octets);
-      }
-      const left = current.length - octets;
-      if (left >= this.#much) this.#next = current.subarray(octets);
-      else if (this.#buffers.roomy) this.#next = this.#fresh(octets === READ);
-      else this.#next = this.#giveUp();
-      return current.subarray(0, octets);
+    // Read into the buffer of all: for the first time, or after a stop.
+    if (current.buffer === SHARED.buffer) {
+      const more =
+        octets === current.length &&
+        (this.#own > 0 ? this.#buffers.roomy : this.#grow(1));
+      if (more) this.#another = "at once";
+      else this.#giveUp();
+      return copy(current, octets);
     }
-    if (octets === current.length && this.#buffers.large(1)) {
-      this.#own = 1;
-      this.#next = this.#fresh(false);
+    if (octets < LITTLE) {
+      this.#next = this.#giveUp();
+      return copy(current, octets);
     }
-    return copy(current, octets);
+    const left = current.length - octets;
+    if (left >= this.#much) this.#next = current.subarray(octets);
+    else if (!this.#buffers.roomy) this.#next = this.#giveUp();
+    else {
+      // One read has filled the usual one. What TLS gives out is never that much.
+      if (octets === READ) this.#grow(FAST);
+      this.#another = this.#own < FAST ? "at once" : "with a read";
+    }
+    return current.subarray(0, octets);
   }
 
-  /** Larger where one read has filled the usual one. What TLS gives out is never that much. */
-  #fresh(filled: boolean): Buffer {
-    const more = FAST - this.#own;
-    if (filled && more > 0 && this.#buffers.large(more)) this.#own = FAST;
-    const size = this.#own * READ;
-    wasRead(size);
-    return Buffer.allocUnsafeSlow(size);
+  #grow(times: number): boolean {
+    const more = times - this.#own;
+    if (more === 0) return true;
+    if (times === FAST && fast >= MOST_FAST) return false;
+    if (!this.#buffers.large(more)) return false;
+    if (times === FAST) fast += 1;
+    this.#own = times;
+    return true;
   }
 
   /** The buffer from now on; undefined where it stays. */
   next(): Buffer | undefined {
     let next = this.#next;
-    if (this.#own === 0 && this.current.length !== this.#buffers.readBytes)
+    if (this.#another !== undefined) next = this.#fresh();
+    else if (this.#own === 0 && this.current.length !== this.#buffers.readBytes)
       next ??= shared(this.#buffers);
     if (next === undefined) return undefined;
     // What is left of a buffer of its own is the next read; large ones are counted by themselves.
@@ -220,7 +238,21 @@ class Reads {
     return next;
   }
 
+  /**
+   * Node asks for the buffer of the next read at once, also where the user has just stopped the socket. A large one would lie there
+   * for as long, beside the one that waits to be sent: it is made after one small read more.
+   */
+  #fresh(): Buffer {
+    const rests = this.#another === "with a read" && this.#socket.isPaused();
+    this.#another = undefined;
+    if (rests) return shared(this.#buffers);
+    const size = this.#own * READ;
+    wasRead(size);
+    return Buffer.allocUnsafeSlow(size);
+  }
+
   #giveUp(): Buffer {
+    if (this.#own === FAST) fast -= 1;
     if (this.#own > 0) this.#buffers.small(this.#own);
     this.#own = 0;
     return shared(this.#buffers);

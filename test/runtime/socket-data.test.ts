@@ -154,6 +154,98 @@ void t.test(
   },
 );
 
+void t.test(
+  "TCP: a socket that is stopped has no large buffer ready, gets one again once it goes on, and none without room",
+  async (t) => {
+    const [sender, socket, close] = await socketPair();
+    let ready = 0;
+    let used = 0;
+    const buffers = {
+      readBytes: USUAL_READ,
+      roomy: true,
+      promise: (bytes: number) => void (ready += bytes),
+      large(times: number) {
+        used += times;
+        return true;
+      },
+      small: (times: number) => void (used -= times),
+    };
+    const sent = Buffer.alloc(8_000_000);
+    for (let at = 0; at < sent.length; at += 4) sent.writeUInt32BE(at, at);
+    const pieces: Buffer[] = [];
+    /** Bytes that may come in the next read, while the last piece of a large buffer waits. */
+    const whileStopped: number[] = [];
+    onData(
+      socket,
+      (chunk) => {
+        pieces.push(chunk);
+        socket.pause();
+        setImmediate(() => {
+          const { buffer, byteOffset, length } = chunk;
+          const left = buffer.byteLength - byteOffset - length;
+          if (buffer.byteLength === 262_144 && left < 48 * 1024)
+            whileStopped.push(ready);
+          buffers.roomy = whileStopped.length < 4;
+          setImmediate(() => socket.resume());
+        });
+      },
+      buffers,
+    );
+    sender.end(sent);
+    await once(socket, "end");
+    t.ok(Buffer.concat(pieces).equals(sent));
+    t.strictSame(
+      whileStopped,
+      Array.from({ length: 4 }, () => USUAL_READ),
+    );
+    t.equal(used, 0);
+    close();
+  },
+);
+
+void t.test("TCP: eight sockets at most read large pieces", async (t) => {
+  let large = 0;
+  let most = 0;
+  const buffers = {
+    readBytes: USUAL_READ,
+    roomy: true,
+    promise: () => undefined,
+    large(times: number) {
+      if (times > 1) most = Math.max(most, (large += 1));
+      return true;
+    },
+    small(times: number) {
+      if (times > 1) large -= 1;
+    },
+  };
+  const sent = Buffer.alloc(2_000_000);
+  const read = async (): Promise<void> => {
+    const [sender, socket, close] = await socketPair();
+    onData(
+      socket,
+      () => {
+        socket.pause();
+        setImmediate(() => setImmediate(() => socket.resume()));
+      },
+      buffers,
+    );
+    const closed = once(socket, "close");
+    sender.end(sent);
+    await once(socket, "end");
+    socket.destroy();
+    await closed;
+    close();
+  };
+  await Promise.all(Array.from({ length: 12 }, read));
+  t.equal(most, 8);
+  t.equal(large, 0);
+  // What was given up is to be had again.
+  most = 0;
+  await Promise.all(Array.from({ length: 12 }, read));
+  t.equal(most, 8);
+  t.equal(large, 0);
+});
+
 void t.test("what waits from before comes first", async (t) => {
   const [sender, socket, close] = await socketPair();
   socket.pause();
