@@ -19,6 +19,8 @@ const SAMPLES = 10;
 const KEPT = 256;
 /** Weight of a window in the limit. */
 const SMOOTHING = 0.2;
+/** Milliseconds after which a window says nothing of what a request would take now. */
+const FRESH = 1000;
 /** Requests by which the limit grows where nothing waits. */
 const QUEUE = 4;
 /** A request may take so much longer than they have been taking before it counts as waiting. */
@@ -43,6 +45,7 @@ export class ConcurrencyLimit {
   #windows = 0;
   #long = 0;
   #short = 0;
+  #closedAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: ConcurrencyOptions) {
     this.#options = options;
@@ -61,6 +64,11 @@ export class ConcurrencyLimit {
     return this.#short;
   }
 
+  /** What `latest` says of a request that comes now; 0 where nobody knows: one that is refused for it shows nothing, so it must not stand for ever. */
+  expected(now: MonotonicMs): number {
+    return now - this.#closedAt < FRESH ? this.#short : 0;
+  }
+
   configure(options: ConcurrencyOptions): void {
     this.#options = options;
     this.#limit = clamp(this.#limit, options);
@@ -75,6 +83,7 @@ export class ConcurrencyLimit {
     if (this.#count < SAMPLES || now - this.#startedAt < WINDOW) return;
     const kept = this.#window.subarray(0, Math.min(this.#count, KEPT)).sort();
     this.#close(kept[kept.length >> 1] ?? 0);
+    this.#closedAt = now;
     this.#count = 0;
     this.#peak = 0;
   }

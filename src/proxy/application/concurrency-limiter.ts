@@ -94,7 +94,7 @@ export class ConcurrencyLimiter {
   enter(entrant: Waiter): Cancel | MeshError | undefined {
     const { entry, since } = entrant;
     const line = this.#line;
-    const { latest } = this.limit;
+    const latest = this.limit.expected(since);
     // Half of all requests take longer than it has: its work would be for nobody.
     if (entry.left !== undefined && entry.left < latest)
       return deadlineExceeded(

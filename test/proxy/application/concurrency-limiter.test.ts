@@ -108,6 +108,36 @@ void t.test("a full line lets its oldest go, not the newcomer", (t) => {
 });
 
 void t.test(
+  "a time that is too short is refused while requests take longer, and tried again once nobody has shown that for a second",
+  (t) => {
+    const { limiter, told, ask, clock } = scene(20);
+    const slow = (): void => {
+      for (let index = 0; index < 10; index += 1) ask("slow");
+      clock.advance(1000);
+      for (let index = 0; index < 10; index += 1)
+        limiter.leave(1000, clock.now());
+      told.length = 0;
+    };
+    slow();
+    slow();
+    t.equal(limiter.limit.latest, 1000);
+    ask("a", { left: 999 });
+    clock.advance(999);
+    ask("b", { left: 999 });
+    ask("patient", { left: 1001 });
+    clock.advance(1);
+    ask("c", { left: 999 });
+    t.strictSame(told, [
+      "a DEADLINE_EXCEEDED",
+      "b DEADLINE_EXCEEDED",
+      "patient in",
+      "c in",
+    ]);
+    t.end();
+  },
+);
+
+void t.test(
   "who has waited too long is turned away, and no timer is left",
   (t) => {
     const { limiter, told, ask, clock } = scene(1);
