@@ -71,7 +71,11 @@ export function eligible<P extends Participant>(
       // A trial that still waits is not the next one: it may wait for ever.
       each.probing = false;
     } else if (ejections.onProbation(each.key)) probation.push(each);
-    else open.push(each);
+    else {
+      // It has passed, be it that the trial itself still lasts.
+      each.probing = false;
+      open.push(each);
+    }
   }
   const well = open.length + probation.length;
   const panic =

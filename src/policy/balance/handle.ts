@@ -15,6 +15,8 @@ export interface Handle<E> extends Candidate {
   open: boolean;
   /** The one request that an endpoint on probation gets is in flight. */
   probing: boolean;
+  /** Monotonic milliseconds when that was picked. */
+  triedAt: number;
   done(
     latency: number | undefined,
     now: MonotonicMs,
@@ -35,6 +37,7 @@ export function makeHandle<
     since,
     open: false,
     probing: false,
+    triedAt: Number.NEGATIVE_INFINITY,
     done(latency, now, failed = false, retryAfter = 0) {
       load.inflight = Math.max(0, load.inflight - 1);
       handle.probing = false;

@@ -90,6 +90,9 @@ export interface Balancer<E extends BalancedEndpoint> {
   loadOf(key: string): Readonly<Load> | undefined;
 }
 
+/** Milliseconds after which another request is a trial as well: a stream, or a slow upload, may have no response for hours. */
+const LONGEST_TRIAL = 10_000;
+
 const NO_ENDPOINT: NoPick = { kind: "none", reason: "no endpoint" };
 const NONE_READY: NoPick = { kind: "none", reason: "no endpoint is ready" };
 const ALL_EJECTED: NoPick = { kind: "none", reason: "all are ejected" };
@@ -176,7 +179,7 @@ class Picker<E extends BalancedEndpoint> implements Balancer<E> {
     const picked =
       (who.probation.length === 0
         ? undefined
-        : this.#tried(who.probation, exclude, repeatable)) ??
+        : this.#tried(who.probation, exclude, repeatable, now)) ??
       this.#choose(setup, who, now, exclude, hash);
     if (picked === undefined)
       return setup.ready.length === 0 ? setup.nobody : ALL_EJECTED;
@@ -255,12 +258,15 @@ class Picker<E extends BalancedEndpoint> implements Balancer<E> {
     probation: readonly Handle<E>[],
     exclude: ReadonlySet<string> | undefined,
     repeatable: boolean,
+    now: MonotonicMs,
   ): Handle<E> | undefined {
     for (const each of probation) {
-      if (each.probing || exclude?.has(each.key) === true) continue;
+      const waits = each.probing && now - each.triedAt < LONGEST_TRIAL;
+      if (waits || exclude?.has(each.key) === true) continue;
       if (!repeatable && this.#ejections.isOffered?.(each.key) === false)
         continue;
       each.probing = true;
+      each.triedAt = now;
       return each;
     }
     return undefined;

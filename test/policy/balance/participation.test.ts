@@ -133,6 +133,39 @@ void t.test(
 );
 
 void t.test(
+  "a trial without a response is followed by another, and one that has passed is none any more",
+  (t) => {
+    const detector = makeOutlierDetector(() => 0.5);
+    detector.update(["a", "b"], TRAFFIC_DEFAULTS.outlierDetection);
+    const made = makeBalancer<BalancedEndpoint>(seededRandom(3), detector);
+    made.update(
+      [endpoint("a"), endpoint("b")],
+      { loadBalancer: { simple: "ROUND_ROBIN" }, minHealthPercent: 50 },
+      0,
+    );
+    detector.eject("a", "silent-link", "", 0);
+    const pickAt = (now: number): string => {
+      const pick = made.pick(now);
+      return pick.kind === "endpoint"
+        ? `${pick.endpoint.key}${pick.probing ? " on trial" : ""}`
+        : pick.reason;
+    };
+    t.equal(pickAt(1000), "a on trial", "a silent stream, which goes on");
+    t.equal(pickAt(1001), "b");
+    t.equal(pickAt(10_999), "b");
+    t.equal(pickAt(11_000), "a on trial");
+    t.equal(pickAt(11_001), "b");
+    detector.record("a", "success", 11_002);
+    t.strictSame(
+      [pickAt(11_003), pickAt(11_003)].sort(),
+      ["a", "b"],
+      "though both trials still last",
+    );
+    t.end();
+  },
+);
+
+void t.test(
   "a request that may not be repeated tries none on probation before it is offered",
   (t) => {
     const detector = makeOutlierDetector(() => 0.5);
