@@ -25,6 +25,7 @@ import type {
 import { fieldValue, type Fields } from "../../wire/fields.ts";
 import { REASON } from "./heads.ts";
 import type { RelayHost } from "./relay-host.ts";
+import { asMeshError } from "./rescue.ts";
 import { attemptOutOfTime } from "./time/deadline.ts";
 import type { TimeSpent } from "./time/time-spent.ts";
 import type { ConnectionWaiter, Target, RoutePlan } from "./route-plan.ts";
@@ -95,6 +96,8 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter, Timed {
   dueSlot: number | undefined;
   /** Milliseconds to the exchange's deadline when the head went out. */
   #given = Infinity;
+  /** When the last of a body was sent: until then the endpoint may have waited for the caller. */
+  #sentAt = 0;
   /** Milliseconds to the response head. */
   #latency = -1;
   #status: number | undefined;
@@ -141,20 +144,17 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter, Timed {
       this.#sink = connection.request(head, relay.caller.bodyless, this);
     } catch (error) {
       // A head that the upstream's protocol cannot hold: nothing was sent, and no endpoint would take it.
-      this.failed(
-        error instanceof MeshError
-          ? error
-          : new MeshError("INTERNAL", "", { source: "proxy", cause: error }),
-      );
+      this.failed(asMeshError(error));
       return;
     }
     relay.caller.sendTo(this.#sink);
     if (relay.caller.ended) this.sent();
   }
 
-  /** All of the request was sent. */
-  sent(): void {
+  /** All of the request was sent; `at`: when, where that was later than its head. */
+  sent(at = 0): void {
     const { grpc, deadline, stream, plan } = this.#relay;
+    this.#sentAt = at;
     const { method, protocol } = stream.head;
     if (method === "CONNECT" || protocol !== undefined) return;
     this.target.sent?.(grpc && deadline === Infinity ? plan.path : undefined);
@@ -194,7 +194,7 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter, Timed {
   head(head: ResponseHead, ended: boolean): void {
     if (this.#over) return;
     const now = this.#relay.now();
-    this.#latency = now - this.#startedAt;
+    this.#latency = now - Math.max(this.#startedAt, this.#sentAt);
     this.#status = head.status;
     const outcome = this.#judge(head, ended);
     this.#outcome = outcome;

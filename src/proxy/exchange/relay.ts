@@ -122,7 +122,7 @@ export class Relay
     if (this.#over) return;
     this.movedAt = this.host.idle.tick;
     this.caller.end(trailers, this.attempt?.sink);
-    if (this.attempt?.sink !== undefined) this.attempt.sent();
+    if (this.attempt?.sink !== undefined) this.attempt.sent(this.now());
     if (this.#responseEnded) this.#finish(undefined, this.now());
   }
 

@@ -31,7 +31,7 @@ const RESOURCES = [
 interface View {
   readonly ejections: readonly { readonly reason: string }[];
   readonly breaker: { readonly state: string };
-  readonly active: number;
+  readonly endpoints: readonly { readonly latencyMs: number }[];
 }
 
 async function cluster(pair: Pair): Promise<View | undefined> {
@@ -86,3 +86,43 @@ for (const { name, body, ended, held } of [
       },
     );
   });
+
+void t.test(
+  "the time of an upload is not the endpoint's: callers keep to it",
+  async (t) => {
+    const clock = fakeClock({ wall: Date.now() });
+    let came = 0;
+    await withPair(
+      {
+        clock,
+        app: () => (incoming: IncomingMessage, response: ServerResponse) => {
+          incoming.on("data", () => (came += 1));
+          incoming.on("end", () => response.end());
+        },
+      },
+      async (pair) => {
+        const call = request({
+          host: "127.0.0.1",
+          port: pair.caller.ports.outbound,
+          method: "POST",
+          headers: { host: "orders.shop", "content-length": 2 },
+          agent: false,
+        });
+        const over = new Promise<number>((resolve, reject) => {
+          call.on("response", (response) => {
+            response.resume();
+            response.on("end", () => resolve(response.statusCode ?? 0));
+          });
+          call.on("error", reject);
+        });
+        call.write("a");
+        while (came === 0) await cluster(pair);
+        clock.advance(9000);
+        call.end("b");
+        t.equal(await over, 200);
+        const latency = (await cluster(pair))?.endpoints[0]?.latencyMs ?? NaN;
+        t.ok(latency < 1000, `${latency} ms`);
+      },
+    );
+  },
+);
