@@ -48,6 +48,8 @@ const ALIASES: Readonly<Record<string, string>> = {
   "demo-application": "demo",
 };
 
+const VERSION = "--version";
+
 /** Runs one command; resolves with the exit code. `exit` ends the process where it cannot be waited for. */
 export async function run(
   argv: readonly string[],
@@ -103,7 +105,7 @@ export async function runWith(
   }
 }
 
-/** The program with the command that is named, or with all of them where there is none of that name. */
+/** The program with the command that is named, without any where its version is asked for, and else with all of them. */
 export async function makeProgram(
   context: CliContext,
   named?: string,
@@ -112,7 +114,7 @@ export async function makeProgram(
     .description(
       "a service mesh: a sidecar proxy for each service, and a small control plane",
     )
-    .version(packageVersion(), "--version", "the version of wherry")
+    .version(packageVersion(), VERSION, "the version of wherry")
     .exitOverride()
     .configureOutput({
       writeOut: (text) => context.print(text),
@@ -130,6 +132,7 @@ async function registerCommands(
   context: CliContext,
   named: string | undefined,
 ): Promise<void> {
+  if (named === VERSION) return;
   const chosen =
     named === undefined ? undefined : COMMANDS[ALIASES[named] ?? named];
   for (const load of chosen === undefined ? Object.values(COMMANDS) : [chosen])

@@ -3,6 +3,8 @@ import { once } from "node:events";
 import { createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import t from "tap";
+import type { CliContext } from "../../src/cli/context.ts";
+import { makeProgram } from "../../src/cli/run.ts";
 import { UserError } from "../../src/core/errors.ts";
 import { runCli, withServer } from "../support/control-plane/cli.ts";
 
@@ -33,6 +35,8 @@ void t.test("the version is that of the package", async (t) => {
   const { code, out } = await runCli(["--version"]);
   t.equal(code, 0);
   t.match(out, /^[0-9]+[.][0-9]+[.][0-9]+\n$/);
+  const program = await makeProgram({} as CliContext, "--version");
+  t.equal(program.commands.length, 0, "no command is loaded for it");
 });
 
 void t.test(
