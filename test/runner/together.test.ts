@@ -20,11 +20,18 @@ const FILES: Readonly<Record<string, string>> = {
   "stays.js": `t.ok(1); if (globalThis.first !== undefined) setInterval(() => {}, 1000);`,
 };
 
-async function run(t: Test, ...files: string[]): Promise<FileResult[]> {
+interface Ran {
+  readonly results: readonly FileResult[];
+  /** What was told of files that ran again. */
+  readonly apart: unknown[][];
+}
+
+async function run(t: Test, ...files: string[]): Promise<Ran> {
   const root = t.testdir();
   for (const [file, text] of Object.entries(FILES))
     writeFileSync(join(root, file), `import t from "tap"; ${text}`);
   const results: FileResult[] = [];
+  const apart: unknown[][] = [];
   await runFiles(files, {
     root,
     nodeArgs: [
@@ -38,16 +45,18 @@ async function run(t: Test, ...files: string[]): Promise<FileResult[]> {
     grace: 1,
     mayShare: () => true,
     onResult: (result) => results.push(result),
+    onApart: (...told) => apart.push(told),
   });
   t.strictSame(
     results.map(({ file }) => file),
     files,
   );
-  return results;
+  return { results, apart };
 }
 
 void t.test("what each file has counted is told of it", async (t) => {
-  const results = await run(t, "first.js", "second.js");
+  const { results, apart } = await run(t, "first.js", "second.js");
+  t.strictSame(apart, []);
   t.strictSame(
     results.map(({ counts }) => counts),
     [
@@ -62,29 +71,49 @@ void t.test("what each file has counted is told of it", async (t) => {
 });
 
 void t.test("they do share it: alone the second would fail", async (t) => {
-  const results = await run(t, "first.js", "together.js");
+  const { results } = await run(t, "first.js", "together.js");
   t.strictSame(
     results.map(({ counts }) => counts.failed),
     [0, 0],
   );
 });
 
-/** Beside first.js, which leaves a global behind: how many have failed, and what is said of it. */
-for (const { file, failed, detail = /^$/ } of [
-  { file: "touchy.js", failed: 0 },
-  { file: "stays.js", failed: 0 },
-  { file: "bad.js", failed: 1, detail: /not ok 2 - one is two/ },
-  { file: "exits.js", failed: 1, detail: /not ok/ },
-  { file: "dies.js", failed: 1, detail: /ended with SIGKILL/ },
-  { file: "throws.js", failed: 1, detail: /before any test/ },
-  { file: "behind.js", failed: 1, detail: /behind its end/ },
+/** Beside first.js, which leaves a global behind: how many have failed, what is said of it, and which of the three were not well together. */
+for (const { file, failed, detail = /^$/, unwell } of [
+  { file: "touchy.js", failed: 0, unwell: ["touchy.js"] },
+  { file: "stays.js", failed: 0, unwell: [] },
+  {
+    ...{ file: "bad.js", failed: 1, unwell: ["bad.js"] },
+    detail: /not ok 2 - one is two/,
+  },
+  {
+    ...{ file: "exits.js", failed: 1, unwell: ["exits.js", "waits.js"] },
+    detail: /not ok/,
+  },
+  {
+    ...{ file: "dies.js", failed: 1, unwell: ["dies.js", "waits.js"] },
+    detail: /ended with SIGKILL/,
+  },
+  {
+    ...{ file: "throws.js", failed: 1, unwell: ["throws.js"] },
+    detail: /before any test/,
+  },
+  {
+    ...{ file: "behind.js", failed: 1, unwell: undefined },
+    detail: /behind its end/,
+  },
 ])
   void t.test(`${file} gets the result that it has alone`, async (t) => {
-    const [first, its, last] = await run(t, "first.js", file, "waits.js");
+    const files = ["first.js", file, "waits.js"];
+    const { results, apart } = await run(t, ...files);
+    const [first, its, last] = results;
     t.equal(its?.counts.failed, failed);
     t.match(its?.detail, detail);
     for (const other of [first, last])
       t.match(other, { counts: { failed: 0 }, detail: "" });
+    const [[together, notWell] = []] = apart;
+    t.strictSame(together, files);
+    if (unwell !== undefined) t.strictSame(notWell, unwell);
   });
 
 void t.test("groups keep the order and leave out what may not share", (t) => {

@@ -183,6 +183,11 @@ async function runPlain(
       else durations.took(result.file, result.time);
       coverage?.take();
     },
+    onApart: (files, unwell) => {
+      print(
+        `${files.length} files of one process run again, each alone: not well were ${unwell.join(", ") || "what they left behind"}`,
+      );
+    },
   });
   progress.close();
   durations.save();

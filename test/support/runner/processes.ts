@@ -35,6 +35,8 @@ export interface RunOptions {
   /** Asked before each file: what ends it early, if anything does. It does not begin where that has happened already. */
   readonly endOf?: (file: string) => AbortSignal | undefined;
   onResult(result: FileResult): void;
+  /** Told of files that have to run again, each alone, and which of them failed or were not done. */
+  onApart?(files: readonly string[], unwell: readonly string[]): void;
 }
 
 export async function runFiles(
@@ -53,16 +55,20 @@ export async function runFiles(
     if (early?.aborted !== true)
       options.onResult(await runFile(file, lane, early, groups, options));
   };
+  const passTogether = async (
+    together: readonly string[],
+    lane: number,
+  ): Promise<boolean> => {
+    const { results, well } = await runTogether(together, lane, options);
+    if (well) for (const result of results) options.onResult(result);
+    else options.onApart?.(together, unwell(together, results));
+    return well;
+  };
   const worker = async (queue: string[][], lane: number): Promise<void> => {
     for (;;) {
       const together = queue.shift();
       if (together === undefined) return;
-      const results =
-        together.length > 1
-          ? await runTogether(together, lane, options)
-          : undefined;
-      results?.forEach((result) => options.onResult(result));
-      if (results === undefined)
+      if (together.length === 1 || !(await passTogether(together, lane)))
         for (const file of together) await alone(file, lane);
     }
   };
@@ -77,6 +83,16 @@ export async function runFiles(
     ...Array.from({ length: options.jobs }, (_, job) => worker(busy, job + 1)),
   ]);
   for (const signal of SIGNALS) process.off(signal, interrupted);
+}
+
+function unwell(
+  files: readonly string[],
+  results: readonly FileResult[],
+): string[] {
+  const passed = new Set(
+    results.flatMap(({ file, counts }) => (counts.failed > 0 ? [] : [file])),
+  );
+  return files.filter((file) => !passed.has(file));
 }
 
 function runFile(

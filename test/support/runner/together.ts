@@ -22,12 +22,18 @@ export function groupsOf(
   return groups;
 }
 
-/** Undefined where a file failed, was not done in time or ended the process: which of them it was is seen when each runs alone. */
+export interface Together {
+  /** Of the files that were done. */
+  readonly results: readonly FileResult[];
+  /** Every file has passed, and the process has ended by itself: only then do the results count. */
+  readonly well: boolean;
+}
+
 export function runTogether(
   files: readonly string[],
   lane: number,
   { root, envOf, nodeArgs = [], timeout, grace = 10 }: RunOptions,
-): Promise<readonly FileResult[] | undefined> {
+): Promise<Together> {
   return new Promise((resolve) => {
     const [first = ""] = files;
     const child = spawn(process.execPath, [...nodeArgs, PROCESS, ...files], {
@@ -47,9 +53,9 @@ export function runTogether(
     child.on("exit", (code) => {
       clearTimeout(timer);
       setImmediate(() => {
-        const results = told.trimEnd().split("\n").map(resultOf);
-        const whole = code === 0 && results.length === files.length;
-        resolve(whole ? results : undefined);
+        const lines = told.split("\n").filter((line) => line !== "");
+        const well = code === 0 && lines.length === files.length;
+        resolve({ results: lines.map(resultOf), well });
       });
     });
   });
