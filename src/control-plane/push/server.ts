@@ -29,6 +29,7 @@ import { openLearned } from "./learned/learned.ts";
 import { listen, type Caller } from "./listener.ts";
 import { ObservedCalls } from "../observed/observed-calls.ts";
 import { OutsideCalls } from "../observed/outside-calls.ts";
+import { Debts } from "./asked/debts.ts";
 import { Pace } from "./pace.ts";
 import type { Peer } from "./peer.ts";
 import { Sidecars } from "./sidecars.ts";
@@ -90,7 +91,7 @@ export async function startPushServer(
     store: store.id,
     accepted: (known) => acceptance.of(known),
     trust: () => options.trust?.value,
-    ...{ registry, learned, clock, logger, meters },
+    ...{ registry, learned, clock, logger, meters, debts: new Debts(clock) },
   });
   const leaveTrust = options.trust?.subscribe(() => void sidecars.trustMoved());
   const feed = await startFeed({

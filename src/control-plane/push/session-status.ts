@@ -7,7 +7,7 @@ import type { View } from "./catalogue/scopes.ts";
 import type { HeldConfig } from "./held-config.ts";
 import type { Peer } from "./peer.ts";
 import type { Holds, SidecarStatus } from "./status.ts";
-import type { Subscriptions } from "./subscriptions.ts";
+import type { Subscriptions } from "./asked/subscriptions.ts";
 import type { TrustStatus } from "./trust-push.ts";
 
 export interface SessionState extends Pick<

@@ -1,16 +1,14 @@
 /** One sidecar's stream: sends it what it lacks, one message at a time, and remembers what it took and what it refused. */
-import { status, type ServerDuplexStream } from "@grpc/grpc-js";
-import type { Clock } from "../../core/clock.ts";
+import { status } from "@grpc/grpc-js";
 import type { Logger } from "../../core/log.ts";
 import type { MonotonicMs } from "../../core/units.ts";
 import type { DeltaRequest, Node } from "../../push/messages.ts";
 import { NODE, RESOURCE_TYPE } from "../../push/names.ts";
-import type { PushMeters } from "../meters.ts";
 import type { Entry, Form } from "./catalogue/item.ts";
 import { difference, ScopedSet } from "./catalogue/scoped-set.ts";
 import type { InterestChange } from "./catalogue/interests.ts";
 import type { View } from "./catalogue/scopes.ts";
-import type { Feed } from "./feed.ts";
+import { Asks, type Asked } from "./asked/asks.ts";
 import { Greeting } from "./greeting.ts";
 import { GrpcError } from "./grpc.ts";
 import {
@@ -21,6 +19,7 @@ import {
   type Offer,
 } from "./held-config.ts";
 import { workloadOf, type Peer } from "./peer.ts";
+import type { SessionOptions } from "./session-options.ts";
 import { Offered } from "./offered.ts";
 import {
   encodeMessage,
@@ -31,47 +30,11 @@ import {
 } from "./push-messages.ts";
 import type { SidecarConfig, SidecarStatus } from "./status.ts";
 import { holdsOf, statusOf } from "./session-status.ts";
-import { Subscriptions, type SubscriptionFault } from "./subscriptions.ts";
-import { TrustPush, type TrustOffer } from "./trust-push.ts";
-
-/** Counts that all sessions add to. */
-export interface Counters {
-  pushes: number;
-  acknowledged: number;
-  refused: number;
-  resources: number;
-  removed: number;
-  bytes: number;
-}
-
-/** What the sidecars of a service account have used. Services are named by "NAMESPACE/NAME". */
-export interface Learned {
-  /** What the sidecar is given besides what it asks for, from its first push on. */
-  extra(peer: Peer): Iterable<string>;
-  /** The sidecar says that it uses the Service, which is there and visible to it. */
-  used(peer: Peer, service: string): void;
-}
-
-export interface SessionOptions {
-  readonly peer: Peer;
-  readonly call: ServerDuplexStream<DeltaRequest, Buffer>;
-  readonly feed: Feed;
-  /** UUID of the store. */
-  readonly store: string;
-  /** Whether an operator lets this store take the place of the one that the sidecar knows, or its own later past. */
-  readonly accepted: (known: { readonly store: string }) => boolean;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly counters: Counters;
-  readonly meters: Pick<PushMeters, "acknowledgedAfter">;
-  /** Absent: nothing is given besides what is asked for. */
-  readonly learned?: Learned | undefined;
-  /** The roots that it is to trust. */
-  readonly trust: () => TrustOffer | undefined;
-  /** It has responded to its first push, or to a later one. */
-  readonly onResponse?: (() => void) | undefined;
-  readonly onEnd: () => void;
-}
+import {
+  Subscriptions,
+  type SubscriptionFault,
+} from "./asked/subscriptions.ts";
+import { TrustPush } from "./trust-push.ts";
 
 /** A push on its way. */
 interface Push extends Offer {
@@ -99,6 +62,7 @@ export class Session {
   #storeSaid = false;
   readonly #greeting = new Greeting();
   readonly #subscriptions: Subscriptions;
+  readonly #asks: Asks;
   #known: HeldConfig = { held: new Map() };
   #push: Push | undefined;
   readonly #trust: TrustPush;
@@ -108,11 +72,16 @@ export class Session {
   #ended = false;
 
   constructor(options: SessionOptions) {
-    const { peer, call, clock } = options;
+    const { peer, call, clock, debts } = options;
     this.#options = options;
     this.view = options.feed.catalogue.open(peer, []);
     this.#logger = options.logger.child({ sidecar: workloadOf(peer) });
     this.#subscriptions = new Subscriptions(clock);
+    this.#asks = new Asks({
+      ...{ clock, debts, peer },
+      room: () => this.#subscriptions.room,
+      take: (asked) => this.#asked(asked),
+    });
     this.#trust = new TrustPush(options.trust);
     this.#connectedSince = clock.wall();
     const finish = (): void => this.#finish();
@@ -225,6 +194,7 @@ export class Session {
   #finish(): void {
     if (this.#ended) return;
     this.#ended = true;
+    this.#asks.close();
     // What it said it uses is remembered also where no push has followed.
     this.#takeMissing();
     this.#push = undefined;
@@ -238,18 +208,24 @@ export class Session {
     const push = this.#push;
     if (this.#node === undefined) {
       const greeted = this.#greeting.add(request);
-      if (greeted.kind === "whole") this.#greeted(greeted.request);
+      if (greeted.kind === "whole")
+        this.#options.debts.run(this.peer, () =>
+          this.#greeted(greeted.request),
+        );
       else if (greeted.kind === "long")
         this.end(status.RESOURCE_EXHAUSTED, greeted.message);
       return;
     }
-    const asks = request.subscribe.length + request.unsubscribe.length > 0;
-    if (asks && !this.#ask(this.#subscriptions.apply(request))) return;
+    if (request.subscribe.length + request.unsubscribe.length > 0)
+      this.#asks.add(request);
     if (push !== undefined && request.nonce === push.nonce)
       this.#answered(push, request);
     else if (this.#trust.answered(request)) this.trustMoved();
-    // At once: a call of the application waits for it.
-    if (asks) this.settled();
+  }
+
+  /** Pushes at once: a call of the application waits for it. */
+  #asked(asked: Asked): void {
+    if (this.#ask(this.#subscriptions.apply(asked))) this.settled();
   }
 
   /** False where the stream is over. */

@@ -17,7 +17,8 @@ import type { Entry } from "./catalogue/item.ts";
 import type { View } from "./catalogue/scopes.ts";
 import type { Feed } from "./feed.ts";
 import { workloadOf, type Peer } from "./peer.ts";
-import { Session, type Counters, type SessionOptions } from "./session.ts";
+import { Session } from "./session.ts";
+import type { Counters, SessionOptions } from "./session-options.ts";
 import type {
   PushStatistics,
   PushStatus,
@@ -30,6 +31,7 @@ export interface SidecarsOptions {
   readonly store: string;
   readonly accepted: SessionOptions["accepted"];
   readonly registry: Pick<Registry, "hold" | "lease">;
+  readonly debts: SessionOptions["debts"];
   readonly learned?: SessionOptions["learned"];
   readonly trust: SessionOptions["trust"];
   readonly clock: Clock;
@@ -72,12 +74,29 @@ export class Sidecars implements Omit<PushStatus, "statistics" | "inForce"> {
     return this.#instances.size;
   }
 
-  /** Serves the peer's stream with what the feed brings, and holds the peer's lease while it is open. */
+  /** Serves the peer's stream with what the feed brings, and holds the peer's lease while it is open. One that has come too often waits before it is read. */
   open(
     peer: Peer,
     call: ServerDuplexStream<DeltaRequest, Buffer>,
     feed: Feed,
     onResponse?: () => void,
+  ): void {
+    const wait = this.#options.debts.wait(peer);
+    if (wait === 0) {
+      this.#serve(peer, call, feed, onResponse);
+      return;
+    }
+    const cancel = this.#options.clock.after(wait, () => {
+      if (!call.cancelled) this.open(peer, call, feed, onResponse);
+    });
+    for (const event of ["cancelled", "close", "error"]) call.on(event, cancel);
+  }
+
+  #serve(
+    peer: Peer,
+    call: ServerDuplexStream<DeltaRequest, Buffer>,
+    feed: Feed,
+    onResponse: (() => void) | undefined,
   ): void {
     const { registry, logger, ...rest } = this.#options;
     const sidecar = workloadOf(peer);

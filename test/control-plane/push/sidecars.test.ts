@@ -1,6 +1,11 @@
 /** The sidecars of a push port, looked at from outside: all of them in slices, and one by its name. */
 import { EventEmitter } from "node:events";
 import t from "tap";
+import {
+  AT_ONCE,
+  Debts,
+  LONGEST_DEBT,
+} from "../../../src/control-plane/push/asked/debts.ts";
 import { startFeed } from "../../../src/control-plane/push/feed.ts";
 import type { Peer } from "../../../src/control-plane/push/peer.ts";
 import {
@@ -9,13 +14,14 @@ import {
 } from "../../../src/control-plane/push/sidecars.ts";
 import { openMemoryStore } from "../../../src/control-plane/store/memory.ts";
 import { silentLogger } from "../../../src/core/log.ts";
+import { REQUEST } from "../../support/control-plane/raw-sidecar.ts";
 import { fakeClock, type FakeClock } from "../../support/clocks/fake-clock.ts";
 
 interface Port {
   readonly sidecars: Sidecars;
   readonly clock: FakeClock;
   /** Opens the stream of a sidecar; the result ends it. */
-  readonly open: (name: string, identity?: string) => () => void;
+  readonly open: (name: string, account?: string, asks?: boolean) => () => void;
 }
 
 async function port(
@@ -23,6 +29,8 @@ async function port(
   lease: SidecarsOptions["registry"]["lease"] = () => undefined,
 ): Promise<Port> {
   const clock = fakeClock();
+  let worked = 0;
+  const debts = new Debts(clock, () => worked);
   const store = openMemoryStore({ clock });
   const feed = await startFeed({
     ...{ store, clock, logger: silentLogger },
@@ -34,14 +42,20 @@ async function port(
     ...{ clock, logger: silentLogger, store: store.id },
     accepted: () => false,
     trust: () => undefined,
+    debts,
     registry: { hold: () => () => undefined, lease },
     meters: { acknowledgedAfter: { record: () => undefined } } as never,
   });
   let keys = 0;
-  const open: Port["open"] = (name, account = "web") => {
+  const open: Port["open"] = (name, account = "web", asks = false) => {
     keys += 1;
-    const call = new EventEmitter();
+    // What is pushed is work.
+    const call = Object.assign(new EventEmitter(), {
+      write: () => (worked += 2 * AT_ONCE),
+    });
     sidecars.open(peer(name, account, String(keys)), call as never, feed);
+    const node = { id: name, metadata: {} };
+    if (asks) call.emit("data", { ...REQUEST, node, subscribe: ["self"] });
     return () => call.emit("close");
   };
   return { sidecars, clock, open };
@@ -155,3 +169,22 @@ void t.test("one that is connected, by its name", async (t) => {
   t.equal(sidecars.sidecar("shop", "web-1"), undefined, "none is connected");
   t.equal(sidecars.sidecar("infra", "web-10"), undefined);
 });
+
+void t.test(
+  "one that has taken much waits before its stream begins",
+  async (t) => {
+    const { sidecars, clock, open } = await port(t);
+    const end = open("web-1", "web", true);
+    t.equal(sidecars.connected, 1);
+    end();
+    open("web-1");
+    open("web-2");
+    t.equal(sidecars.connected, 1, "another one does not wait");
+    const given = open("web-1");
+    given();
+    clock.advance(LONGEST_DEBT - 1);
+    t.equal(sidecars.connected, 1);
+    clock.advance(1);
+    t.equal(sidecars.connected, 2, "but for one that has gone");
+  },
+);

@@ -19,6 +19,8 @@ export interface NeedsOptions {
   readonly onSought: (paths: Iterable<string>, isSought: boolean) => void;
   /** What comes and goes with the Services that have come or gone. */
   readonly onChange: (items: Iterable<Item>) => void;
+  /** It begins with what this one has found; absent: with nothing. */
+  readonly from?: Needs | undefined;
 }
 
 const NOTHING: ReadonlySet<string> = new Set();
@@ -26,7 +28,7 @@ const NOTHING: ReadonlySet<string> = new Set();
 export class Needs implements Needed {
   readonly #options: NeedsOptions;
   /** How often each Service is asked for: by its own name, and by what questions lead to. */
-  readonly #roots = new Map<string, number>();
+  #roots = new Map<string, number>();
   /** Those from which the closure does not start yet. */
   #fresh: string[] = [];
   #closure: Closure = emptyClosure();
@@ -37,6 +39,7 @@ export class Needs implements Needed {
   constructor(options: NeedsOptions) {
     this.#options = options;
     this.#servedIsStale = options.isSelfNeeded;
+    if (options.from !== undefined) this.#copy(options.from);
   }
 
   /** Whether what acts on the workload itself is asked for. */
@@ -85,6 +88,20 @@ export class Needs implements Needed {
 
   close(): void {
     this.#options.onSought(this.#closure.sought, false);
+  }
+
+  #copy(from: Needs): void {
+    this.#roots = new Map(from.#roots);
+    this.#fresh = [...from.#fresh];
+    this.#closureIsStale = from.#closureIsStale;
+    const { services, sought, hosts, endpoints } = from.#closure;
+    this.#closure = {
+      ...{ services: new Set(services), sought: new Set(sought) },
+      ...{ hosts: new Set(hosts), endpoints: new Set(endpoints) },
+    };
+    this.#served = from.#served;
+    this.#servedIsStale = from.#servedIsStale;
+    this.#options.onSought(sought, true);
   }
 
   #grow(): void {

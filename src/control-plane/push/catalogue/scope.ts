@@ -25,6 +25,8 @@ export interface ScopeOptions {
   readonly answers: Answers;
   /** A scope that asks for everything in the namespace, and for nothing besides. */
   readonly like: Scope | undefined;
+  /** One of the same workload that asks for the same so far. */
+  readonly from?: Scope | undefined;
   /** It is to be flushed when all has settled. */
   readonly onStale: (scope: Scope) => void;
   readonly onSought: OnSought<Scope>;
@@ -50,7 +52,8 @@ export class Scope implements Asker {
 
   /** `names`: of its subscriptions. */
   constructor(options: ScopeOptions, names: Iterable<string>) {
-    const { key, self, interests, index, like, onSought } = options;
+    const { key, self, interests, index, like, from, onSought } = options;
+    from?.flush();
     this.key = key;
     this.#options = options;
     this.#index = index;
@@ -61,8 +64,10 @@ export class Scope implements Asker {
       isSelfNeeded: interests.self,
       onSought: (paths, isSought) => onSought(this, paths, isSought),
       onChange: (items) => this.#touch(items),
+      from: from === undefined ? undefined : from.#needs,
     });
-    if (like !== undefined) {
+    if (from !== undefined) this.#copy(from);
+    else if (like !== undefined) {
       this.#set = like.set;
       this.#touch(index.faults);
       this.#touch(securityFor(index, self.namespace));
@@ -168,6 +173,17 @@ export class Scope implements Asker {
     for (const follower of isKnown ? this.#newcomers : this.followers)
       follower.follow(this.#set);
     empty(this.#newcomers);
+  }
+
+  /** Its results, and the set that follows from them and from its needs. */
+  #copy(from: Scope): void {
+    this.#set = from.set;
+    for (const [name, answer] of from.#questions) {
+      answer.askers.add(this);
+      this.#questions.set(name, answer);
+    }
+    for (const [answer, result] of from.#results)
+      this.#results.set(answer, result);
   }
 
   #touch(items: Iterable<Item>): void {

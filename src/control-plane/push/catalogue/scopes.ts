@@ -119,14 +119,14 @@ export class Scopes {
     if (change.add.length + change.remove.length === 0) return;
     const interests = before.interests.changed(change);
     const key = this.#keyOf(viewer, interests);
-    if (
-      !this.#scopes.has(key) &&
-      before.followers.size === 1 &&
-      interests.isLike(before.interests)
-    ) {
-      this.#scopes.delete(before.key);
-      before.alter(change, interests, key);
-      this.#scopes.set(key, before);
+    if (!this.#scopes.has(key) && interests.isLike(before.interests)) {
+      let scope = before;
+      if (before.followers.size === 1) this.#scopes.delete(before.key);
+      // The others go on with it as it is.
+      else scope = this.#newScope(viewer, before.interests, [], before);
+      scope.alter(change, interests, key);
+      this.#scopes.set(key, scope);
+      if (scope !== before) view.enter(scope);
       return;
     }
     view.enter(this.#scopeOf(viewer, interests, names));
@@ -189,20 +189,32 @@ export class Scopes {
   #scopeOf(
     viewer: Viewer,
     interests: Interests,
-    names: ReadonlySet<string> | readonly string[],
+    names: Iterable<string>,
+  ): Scope {
+    const known = this.#scopes.get(this.#keyOf(viewer, interests));
+    if (known !== undefined) return known;
+    const scope = this.#newScope(viewer, interests, names);
+    this.#scopes.set(scope.key, scope);
+    return scope;
+  }
+
+  /** `from`: a scope of the same viewer and interests that it begins as. */
+  #newScope(
+    viewer: Viewer,
+    interests: Interests,
+    names: Iterable<string>,
+    from?: Scope,
   ): Scope {
     const { namespace, labels } = viewer;
-    const key = this.#keyOf(viewer, interests);
-    const known = this.#scopes.get(key);
-    if (known !== undefined) return known;
     const scope = new Scope(
       {
-        key,
+        key: this.#keyOf(viewer, interests),
         self: { namespace, labels },
         interests,
         index: this.#index,
         answers: this.#answers,
         like: interests.everything ? this.#plainWhole(namespace) : undefined,
+        from,
         onStale: (stale) => this.#stale.add(stale),
         onSought: (seeker, paths, isSought) => {
           for (const path of paths)
@@ -212,7 +224,6 @@ export class Scopes {
       },
       names,
     );
-    this.#scopes.set(key, scope);
     this.#ofNamespace(scope).add(namespace, scope);
     return scope;
   }

@@ -6,7 +6,7 @@ import { pauses } from "../../../core/slices.ts";
 import type { SpiffeUri } from "../../../core/units.ts";
 import type { Store } from "../../store/store.ts";
 import type { Peer } from "../peer.ts";
-import type { Learned } from "../session.ts";
+import type { Learned } from "../session-options.ts";
 import { AccountUses } from "./account-uses.ts";
 
 /** Service accounts that are known; the one whose last use is longest ago makes room. */

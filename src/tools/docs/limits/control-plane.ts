@@ -60,7 +60,13 @@ import {
 import { MOST_ACCOUNTS } from "../../../control-plane/push/learned/learned.ts";
 import { REQUESTS } from "../../../control-plane/push/pace.ts";
 import { MOST_SUBSCRIPTIONS } from "../../../push/interest.ts";
-import { NEW_NAMES } from "../../../control-plane/push/subscriptions.ts";
+import { NEW_NAME_WAITS } from "../../../control-plane/push/asked/asks.ts";
+import {
+  AT_ONCE,
+  LONGEST_DEBT,
+  SHARE,
+} from "../../../control-plane/push/asked/debts.ts";
+import { NEW_NAMES } from "../../../control-plane/push/asked/subscriptions.ts";
 import { LONGEST_UNCONFIRMED } from "../../../control-plane/registry/expiry.ts";
 import {
   MOST_REPORTERS,
@@ -256,6 +262,12 @@ export const PUSH_LIMITS: readonly Limit[] = [
     beyond:
       "the stream ends with RESOURCE_EXHAUSTED; with too many, the sidecar comes back and asks for everything",
     seen: [LOG],
+  },
+  {
+    name: "time for what one sidecar asks",
+    default: `${SHARE * 100} % of the control plane's thread, ${time(AT_ONCE)} at once`,
+    beyond: `its new names are gathered for ${time(NEW_NAME_WAITS)}; what it gives back, and a new stream, waits for up to ${time(LONGEST_DEBT)}`,
+    reasons: [],
   },
   {
     name: "Services that the sidecars of a service account used",

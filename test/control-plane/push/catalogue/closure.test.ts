@@ -207,9 +207,13 @@ void t.test("random meshes and interests, after any changes", (t) => {
     const draw = seeded(seed);
     const catalogue = new Catalogue();
     const stored = new Map<string, Resource>();
-    const askers = Array.from({ length: 4 }, (): Asker => {
-      const viewer = randomViewer(draw);
-      const names = drawNames(draw);
+    const first = { viewer: randomViewer(draw), names: drawNames(draw) };
+    const askers = Array.from({ length: 4 }, (_, index): Asker => {
+      // The last two are replicas: they see the same, and ask for the same at first.
+      const { viewer, names } =
+        index < 2
+          ? { viewer: randomViewer(draw), names: drawNames(draw) }
+          : first;
       return { viewer, names, view: catalogue.open(viewer, names) };
     });
     for (let revision = 1; revision <= 120; revision += 1) {
@@ -225,7 +229,10 @@ void t.test("random meshes and interests, after any changes", (t) => {
       }
       const asker = askers[Math.floor(draw() * askers.length)];
       if (draw() < 0.15 && asker !== undefined) {
-        const names = drawNames(draw);
+        const names =
+          draw() < 0.5
+            ? drawNames(draw)
+            : [...asker.names.slice(0, 3), ...drawNames(draw)];
         catalogue.ask(asker.view, {
           add: names,
           remove: asker.names.filter((each) => !names.includes(each)),

@@ -1,18 +1,18 @@
 /** The names that one sidecar has subscribed to, and those that wait for a response: what is asked for and is not there is said to be gone. */
-import type { Clock } from "../../core/clock.ts";
+import type { Clock } from "../../../core/clock.ts";
 import {
   tokenBucket,
   type TokenBucket,
   type TokenBucketOptions,
-} from "../../core/token-bucket.ts";
+} from "../../../core/token-bucket.ts";
 import {
   EVERYTHING,
   MOST_SUBSCRIPTIONS,
   parseInterest,
-} from "../../push/interest.ts";
-import type { DeltaRequest } from "../../push/messages.ts";
-import { empty } from "../../runtime/v8.ts";
-import type { InterestChange } from "./catalogue/interests.ts";
+} from "../../../push/interest.ts";
+import type { DeltaRequest } from "../../../push/messages.ts";
+import { empty } from "../../../runtime/v8.ts";
+import type { InterestChange } from "../catalogue/interests.ts";
 
 /** How the names of Services begin. */
 const SERVICE = "Service/";
@@ -52,6 +52,11 @@ export class Subscriptions {
   /** How many Services it is given besides. */
   get extra(): number {
     return this.#extra.size;
+  }
+
+  /** Names that may be subscribed to besides. */
+  get room(): number {
+    return MOST_SUBSCRIPTIONS - this.#names.size;
   }
 
   /** "NAMESPACE/NAME" of each Service that it subscribes to. */

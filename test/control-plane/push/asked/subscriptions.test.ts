@@ -1,7 +1,7 @@
 import t from "tap";
-import { Subscriptions } from "../../../src/control-plane/push/subscriptions.ts";
-import { MOST_SUBSCRIPTIONS } from "../../../src/push/interest.ts";
-import { fakeClock } from "../../support/clocks/fake-clock.ts";
+import { Subscriptions } from "../../../../src/control-plane/push/asked/subscriptions.ts";
+import { MOST_SUBSCRIPTIONS } from "../../../../src/push/interest.ts";
+import { fakeClock } from "../../../support/clocks/fake-clock.ts";
 
 function hosts(from: number, count: number): string[] {
   return Array.from(
