@@ -2,6 +2,7 @@
 import { createRequire } from "node:module";
 import type * as koffiModule from "koffi";
 import { messageOf } from "../core/errors.ts";
+import type { Bytes } from "../core/units.ts";
 
 type NativeFunction = (...values: unknown[]) => unknown;
 
@@ -58,4 +59,28 @@ export function allocatedBytes(): (() => number) | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** Bytes at the end of glibc's heap. As many must have been freed for a trim to be worth it (`memory-trim.ts`). */
+const KEPT: Bytes = 8 * 1024 * 1024;
+/** Larger ones come from the kernel and go back to it by themselves. Bulk comes in buffers of 256 KiB, and TLS doubles its own. */
+const BY_ITSELF: Bytes = 1024 * 1024;
+/** What the heap grows by. */
+const STEP: Bytes = 1024 * 1024;
+
+/** mallopt(3): M_TRIM_THRESHOLD, M_MMAP_THRESHOLD and M_TOP_PAD. */
+const SETTINGS: readonly (readonly [number, Bytes])[] = [
+  [-1, KEPT],
+  [-3, BY_ITSELF],
+  [-2, STEP],
+];
+
+/**
+ * Bodies come and go in buffers of 256 KiB. Left to itself glibc gives the end of its heap back as soon as two of them are free there, and takes it again
+ * a moment later: the kernel then clears each page once more, some hundred of them for each MiB that passes.
+ * Other C libraries have no such setting.
+ */
+export function keepFreed(): void {
+  const mallopt = libcFunction("int mallopt(int parameter, int value)");
+  for (const [parameter, bytes] of SETTINGS) mallopt?.(parameter, bytes);
 }

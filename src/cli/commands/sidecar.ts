@@ -17,7 +17,7 @@ import { DEFECT_DRAIN } from "../../runtime/last-resort.ts";
 import { packageVersion } from "../../runtime/package.ts";
 import { readSecret } from "../../core/secret-file.ts";
 import { compileSooner } from "../../runtime/v8.ts";
-import { whyNoForeignFunctions } from "../../runtime/libc.ts";
+import { keepFreed, whyNoForeignFunctions } from "../../runtime/libc.ts";
 import { resolveLimits } from "../../proxy/downstream/limits.ts";
 import type { ProcessLife } from "../../runtime/process-life.ts";
 import { isOfSupervisor } from "../../runtime/stop-signals.ts";
@@ -179,6 +179,7 @@ async function onReady(
   await telemetry.start();
   await inSlices(prepareValidators(), nextTurn);
   leaveStartBehind("small");
+  keepFreed();
   compileSooner();
   tellMissing(logger);
 }
