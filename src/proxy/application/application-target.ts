@@ -108,7 +108,8 @@ export class ApplicationTarget implements Target, Waiter {
   }
 
   sent(): void {
-    this.#sentAt = this.#counts.clock.now();
+    // After the head it says nothing of how long the application took for that.
+    if (this.#headedAt === undefined) this.#sentAt = this.#counts.clock.now();
   }
 
   headed(_outcome: Outcome, now: number): void {

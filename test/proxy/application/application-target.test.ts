@@ -64,8 +64,13 @@ function bench(): Bench {
       { mayRepeat: true },
       { connected: () => undefined, failed: () => undefined },
     );
-    at(sent, () => target.sent());
-    at(headed, () => target.headed(outcome, clock.now()));
+    const send = (): void => at(sent, () => target.sent());
+    const head = (): void =>
+      at(headed, () => target.headed(outcome, clock.now()));
+    for (const step of (sent ?? 0) <= (headed ?? over)
+      ? [send, head]
+      : [head, send])
+      step();
     at(over, () => target.done(outcome, headed ?? over, clock.now()));
   };
   return { limiter, meter, run };
@@ -93,6 +98,11 @@ for (const { name, course, latest } of [
   {
     name: "a response that began before all was sent, at once",
     course: { headed: 2, over: 3000, outcome: ANSWERED },
+    latest: 2,
+  },
+  {
+    name: "a stream that was answered at once, and ended by its caller later",
+    course: { headed: 2, sent: 3000, over: 3000, outcome: ANSWERED },
     latest: 2,
   },
   {
