@@ -57,7 +57,7 @@ const ALONE =
  * what they reach.
  */
 const REPEATS =
-  /\/(?:incremental|retry-storm|stall-simulation|simulate|machine-faults|long-request|kept-whole|closure|linear|linear-documents|reasons|random-orders|sizes|explain-agrees|oracle|router-oracle|callers|map|fuzz|octets|untimely|balancing)\.test\.ts$/;
+  /\/(?:incremental|retry-storm|stall-simulation|simulate|machine-faults|long-request|kept-whole|closure|linear|linear-documents|reasons|random-orders|sizes|explain-agrees|oracle|router-oracle|callers|map|fuzz|octets|untimely|balancing|workers\/(?:shares|sharing|rate-limits|breakers))\.test\.ts$/;
 
 /** What a unit test has in its text that changes or measures its process, counts its turns or starts threads: such files have a process each. */
 const OF_PROCESS =
@@ -65,6 +65,10 @@ const OF_PROCESS =
 
 /** Tests of whole processes that wait for most of their time, for a fault to last or a time-out to come: they have a place of their own. */
 const WAITS = /(?:stability|outage|cut-off|slow|silent-instances)\.test\.ts$/;
+
+/** Unit tests that do: for a time of the mesh's to pass on a connection, for a disk to be looked at, for processes to begin and end. */
+const UNIT_WAITS =
+  /(?:proxy\/revocation|file-agent|enrolment\/clocks|control-plane\/tracing|runner\/(?:together|processes))\.test\.ts$/;
 
 /** Files of whole processes that may fail in one stage and run again. More of them speak of the change, not of a busy machine. */
 const MOST_AGAIN = 3;
@@ -233,6 +237,7 @@ async function runAll(): Promise<Counts> {
   const jobs = availableParallelism() + 1;
   const unit = await runPlain(unitTests, {
     ...{ jobs, mayShare, coverage },
+    waits: (file) => UNIT_WAITS.test(file),
     timeout: TIMEOUT,
   });
   counts = [unit, checkCoverage(coverage)].reduce(sum, counts);
