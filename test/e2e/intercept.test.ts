@@ -156,6 +156,8 @@ function rules(backend: (typeof BACKENDS)[number], network: Network): void {
   const peer = hosts.get("peer");
   if (host === undefined || peer === undefined) throw new Error("no hosts");
   const ready = Promise.all([
+    // So few that calls get a port that the kernel still keeps for a past one.
+    host.run(["sysctl", "-qw", "net.ipv4.ip_local_port_range=40000 41999"]),
     host.run(["ip", "route", "replace", "203.0.113.0/24", "dev", "eth0"]),
     host.run(["ip", "-6", "route", "replace", "fd77::/64", "dev", "eth0"]),
   ]);

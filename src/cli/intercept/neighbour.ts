@@ -48,35 +48,25 @@ const PLAN: Readonly<
 export const PATIENCE = 5000;
 
 /**
- * Calls to the next machine are settled at once. Once so many of them are, one after the other, a call that was begun before will not be.
- * On a busy machine a few are not enough: what one processor has sent may be taken up later than what another sends after it.
+ * Dials what each line says, "NUMBER ADDRESS PORT FENCE", and prints the own port, or "-". Calls to FENCE, which is the next machine, are
+ * settled at once, and after the call: once two of them are, one after the other, the call will not be.
  */
-export const FENCES = 20;
-
-/** Dials what each line says, "NUMBER ADDRESS PORT FENCE", and prints the own port, or "-". FENCE is the next machine. */
 const CALLER = `
 const { connect } = require("node:net");
 let last;
 require("node:readline").createInterface({ input: process.stdin }).on("line", (line) => {
   last?.destroy();
   const [number, host, port, fence] = line.split(" ");
-  let told = false;
-  const tell = (text) => {
-    if (!told) console.log(number + " " + text);
-    told = true;
-  };
+  const tell = (text) => console.log(number + " " + text);
   const socket = (last = connect({ host, port: Number(port) }));
   socket.on("connect", () => tell(socket.localPort));
   socket.on("error", () => tell("-"));
-  const settle = (left) => {
-    if (left === 0) tell("-");
-    if (told) return;
-    const then = () => settle(left - 1);
+  const settle = (then) => {
     const second = connect({ host: fence, port: 9 });
     second.on("error", then);
     second.on("connect", () => (second.destroy(), then()));
   };
-  settle(${FENCES});
+  settle(() => settle(() => tell("-")));
 }).on("close", () => process.exit());
 console.log("0 -");
 `;

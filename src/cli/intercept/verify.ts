@@ -4,9 +4,9 @@ import { connect, createServer, type Server, type Socket } from "node:net";
 import type { Clock } from "../../core/clock.ts";
 import { messageOf, systemCode, UserError } from "../../core/errors.ts";
 import {
-  FENCES,
   PATIENCE,
   withNeighbour,
+  type Call,
   type Neighbour,
 } from "./neighbour.ts";
 import {
@@ -27,6 +27,11 @@ interface Probe {
 
 /** Discard's: nobody has set anything up for it. */
 const PORT = 9;
+/**
+ * Calls through a rule until one is seen at the sidecar's port. The kernel gives a call that it redirects another port of origin, where
+ * the own one is still kept for a past call to there: such a call is not recognized.
+ */
+const TRIES = 10;
 const ROOT = 0;
 const ANYBODY = 65_534;
 
@@ -41,10 +46,9 @@ export async function bypasses(
   const judge = async (
     { name, captured }: Probe,
     port: number,
-    from: number | undefined,
+    dial: () => Promise<Dialled>,
   ): Promise<void> => {
-    const arrived = from !== undefined && (await isAt(port, from));
-    if (arrived === captured) return;
+    if ((await arrivesAt(port, dial)) === captured) return;
     found.push(
       captured
         ? `${name} bypasses the sidecar: the call did not arrive at port ${port}`
@@ -65,8 +69,8 @@ export async function bypasses(
         ),
         [proxyUid, ownCall(neighbour)] as const,
       ])
-        await dialAs(uid, probe, neighbour.there, clock, (from) =>
-          judge(probe, outboundPort, from),
+        await judge(probe, outboundPort, () =>
+          dialAs(uid, probe, neighbour.there, clock),
         );
       for (const [uid, probe] of namesByStream(interception, family).flatMap(
         (each) =>
@@ -75,13 +79,13 @@ export async function bypasses(
             [proxyUid, { ...each, ...OWN_QUESTION }],
           ] as const,
       ))
-        await dialAs(uid, probe, neighbour.there, clock, (from) =>
-          judge(probe, dnsPort, from),
+        await judge(probe, dnsPort, () =>
+          dialAs(uid, probe, neighbour.there, clock),
         );
-      for (const probe of inbound(interception, neighbour)) {
-        const { port } = await neighbour.dial(probe.address, probe.port);
-        await judge(probe, inboundPort, port);
-      }
+      for (const probe of inbound(interception, neighbour))
+        await judge(probe, inboundPort, () =>
+          neighbour.dial(probe.address, probe.port),
+        );
     });
   } finally {
     close();
@@ -193,14 +197,31 @@ function addressIn(range: string, link: string): string {
   return `${address === "fe80::" ? "fe80::1" : address}%${link}`;
 }
 
-/** Calls as that user, and holds the connection while `look` looks; its port is undefined where there is none. */
+interface Dialled extends Call {
+  /** Ends the connection; where absent, the next call does. */
+  close?(): void;
+}
+
+async function arrivesAt(
+  port: number,
+  dial: () => Promise<Dialled>,
+): Promise<boolean> {
+  for (let tries = 0; tries < TRIES; tries += 1) {
+    const call = await dial();
+    const isThere = call.port !== undefined && (await isAt(port, call.port));
+    call.close?.();
+    if (isThere || call.port === undefined) return isThere;
+  }
+  return false;
+}
+
+/** Calls as that user. */
 async function dialAs(
   uid: number,
   { address, port }: Probe,
   fence: string,
   clock: Clock,
-  look: (from: number | undefined) => Promise<void>,
-): Promise<void> {
+): Promise<Dialled> {
   const own = process.geteuid?.() ?? ROOT;
   let socket: Socket;
   try {
@@ -217,25 +238,19 @@ async function dialAs(
     process.seteuid?.(own);
   }
   const from = await new Promise<number | undefined>((resolve) => {
-    let isOver = false;
     const over = (result: number | undefined): void => {
-      isOver = true;
       cancel();
       resolve(result);
     };
     const cancel = clock.after(PATIENCE, () => over(undefined));
     socket.on("connect", () => over(socket.localPort));
     socket.on("error", () => over(undefined));
-    // What is captured is connected within this machine, before these are settled.
-    void fenced(fence, () => isOver).then(() => over(undefined));
+    // What is captured is connected within this machine, before these are settled, one after the other.
+    void settled(fence)
+      .then(() => settled(fence))
+      .then(() => over(undefined));
   });
-  await look(from);
-  socket.destroy();
-}
-
-async function fenced(address: string, over: () => boolean): Promise<void> {
-  for (let count = 0; count < FENCES && !over(); count += 1)
-    await settled(address);
+  return { port: from, close: () => void socket.destroy() };
 }
 
 /** A call that is connected or refused at once. */
