@@ -2,7 +2,7 @@
 import { setTimeout as passing } from "node:timers/promises";
 import t from "tap";
 import { drawn } from "../support/drawn.ts";
-import { closeCalls, type Called } from "../support/peers/call.ts";
+import { closeCalls, eventually, type Called } from "../support/peers/call.ts";
 import {
   blockedLog,
   failingCalls,
@@ -17,6 +17,8 @@ import {
 
 /** Milliseconds that each fault lasts; `npm run bench -- faults` has longer ones. */
 const LASTS = drawn("WHERRY_MACHINE_FAULT_MS", 2500, 4000);
+/** Milliseconds in which the disk is written to once: a change is kept some time after it came. */
+const COUNTED_WITHIN = 20_000;
 /** Milliseconds in which all is well again. */
 const WELL_WITHIN = 5000;
 
@@ -94,7 +96,12 @@ for (const { name, take, parts, changes } of FAULTS)
       }
       const ready = await bed.plane.ask("GET", "/readyz");
       if (DISK.has(name))
-        t.ok((await machineErrors(part)) > counted, "it is counted");
+        await eventually(
+          "it is counted",
+          COUNTED_WITHIN,
+          () => machineErrors(part),
+          (count) => count > counted,
+        );
       await giveBack();
       if (part === "plane") {
         // The first may come before strace has taken hold.
