@@ -10,6 +10,8 @@ export interface MeshErrorOptions {
   readonly unprocessed?: boolean;
   /** The other end no longer says anything at all, whatever it is asked: no single request is the cause. */
   readonly silent?: boolean;
+  /** The other end broke it off as it would for a caller that has gone, or may not go on: CANCEL. */
+  readonly cancelled?: boolean;
   /** "NAMESPACE/NAME" of the policy that decided. */
   readonly policy?: string;
   readonly answer?: AnswerDetails;
@@ -37,6 +39,7 @@ export class MeshError extends Error {
   readonly source: Source;
   readonly unprocessed: boolean;
   readonly silent: boolean;
+  readonly cancelled: boolean;
   readonly policy: string | undefined;
   readonly answer: AnswerDetails | undefined;
 
@@ -53,6 +56,7 @@ export class MeshError extends Error {
     this.source = options.source ?? REASONS[code].fault;
     this.unprocessed = options.unprocessed ?? false;
     this.silent = options.silent ?? false;
+    this.cancelled = options.cancelled ?? false;
     this.policy = options.policy;
     this.answer = options.answer;
   }

@@ -223,7 +223,9 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter, Timed {
   }
 
   abort(error: MeshError): void {
-    if (!this.#over) this.#fail(error);
+    // What a sidecar cancels of its own accord, by a new policy say, is not held against its application.
+    const own = error.cancelled && this.target.trusted;
+    if (!this.#over) this.#fail(error, own ? "CLIENT_CLOSED" : error.code);
     // An exchange may fail as a whole after its answer ended; only a tunnel still has someone to tell.
     else this.#relay.brokenAfterEnd(this, error);
   }

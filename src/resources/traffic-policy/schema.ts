@@ -123,7 +123,7 @@ const circuitBreaker = Type.Object(
       formatDuration(BREAKER.window),
     ),
     resetTimeout: field(
-      "How long it is open before one call is let through to try, and after which another is where that one has no response.",
+      "How long it is open before one call is let through to try. As long after that another is, where it has no response.",
       duration,
       formatDuration(BREAKER.resetTimeout),
     ),

@@ -168,7 +168,10 @@ export class ClientExchange implements ClientStream, Exchange {
             ? "UPSTREAM_PROTOCOL"
             : "UPSTREAM_RESET",
           `the peer reset the stream: ${errorName(code)}`,
-          { source: "upstream" },
+          {
+            source: "upstream",
+            cancelled: code === ErrorCode.CANCEL && !stream.awaitsHead,
+          },
         ),
       );
   }

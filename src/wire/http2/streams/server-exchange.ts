@@ -35,6 +35,8 @@ function resetCodeFor(error: MeshError, responded: boolean): number {
     case "NOT_ALLOWED":
     case "MTLS_REQUIRED":
     case "TUNNEL_REFUSED":
+    case "TOKEN_INVALID":
+    case "PROVIDER_DENIED":
       return ErrorCode.CANCEL;
     // The next sidecar tells its caller so, if it has told nothing yet.
     case "UPSTREAM_PROTOCOL":

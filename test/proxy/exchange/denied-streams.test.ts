@@ -1,0 +1,80 @@
+/** Streams that policy ends are not held against the instances that served them. */
+import { get, type IncomingMessage, type ServerResponse } from "node:http";
+import t from "tap";
+import {
+  resource,
+  send,
+  withPair,
+  type Pair,
+} from "../../support/meshes/pair.ts";
+
+interface View {
+  readonly ejections: readonly { readonly reason: string }[];
+}
+
+async function cluster(pair: Pair): Promise<View | undefined> {
+  const { text } = await send(pair.caller.ports.admin ?? 0, {
+    path: "/clusters",
+    host: "127.0.0.1",
+  });
+  return (JSON.parse(text) as { clusters: View[] }).clusters[0];
+}
+
+function open(pair: Pair): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    get(
+      {
+        host: "127.0.0.1",
+        port: pair.caller.ports.outbound,
+        headers: { host: "orders.shop" },
+        agent: false,
+      },
+      resolve,
+    ).on("error", reject);
+  });
+}
+
+const POLICY = resource("TrafficPolicy", "orders", {
+  targetRefs: [{ kind: "Service", name: "orders" }],
+  loadBalancer: { simple: "ROUND_ROBIN" },
+  outlierDetection: { consecutive5xxErrors: 2 },
+});
+const NOBODY = resource("AuthorizationPolicy", "nobody", {
+  selector: { matchLabels: { app: "orders" } },
+});
+
+for (const { name, denied, ejected } of [
+  { name: "a new policy ends", denied: true, ejected: 0 },
+  { name: "the applications break off", denied: false, ejected: 1 },
+])
+  void t.test(`event streams that ${name}`, async (t) => {
+    const responses: ServerResponse[] = [];
+    await withPair(
+      {
+        instances: 2,
+        app: () => (_request: IncomingMessage, response: ServerResponse) => {
+          response.writeHead(200, { "content-type": "text/event-stream" });
+          response.write("data: 1\n\n");
+          responses.push(response);
+        },
+        resources: [POLICY],
+      },
+      async (pair) => {
+        const streams: IncomingMessage[] = [];
+        for (let index = 0; index < 8; index += 1)
+          streams.push(await open(pair));
+        const ended = streams.map(
+          (stream) =>
+            new Promise((resolve) => {
+              stream.on("error", resolve);
+              stream.on("close", resolve);
+              stream.resume();
+            }),
+        );
+        if (denied) pair.apply([POLICY, NOBODY]);
+        else for (const response of responses) response.destroy();
+        await Promise.all(ended);
+        t.equal((await cluster(pair))?.ejections.length, ejected);
+      },
+    );
+  });
