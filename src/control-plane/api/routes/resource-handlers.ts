@@ -28,6 +28,8 @@ import { ApiError, success, type StatusBody } from "../errors.ts";
 import { parseLabelSelector, type LabelSelector } from "../label-selector.ts";
 import { mergePatch } from "../merge-patch.ts";
 import type { ApiOptions } from "../options.ts";
+import { WORKLOAD } from "../../../resources/workload/schema.ts";
+import { isFullAdmin } from "../rights/access.ts";
 import {
   leaseRefusal,
   meshRefusal,
@@ -67,8 +69,8 @@ export interface Removed {
   readonly warnings: readonly string[];
 }
 
-/** A patch that meets a faster writer is made again on what that one wrote, so often. */
-const PATCH_TRIES = 8;
+/** A write that meets a faster one is judged and made again on what that one left, so often. */
+const MOST_TRIES = 8;
 
 export class ResourceHandlers {
   readonly #options: ApiOptions;
@@ -115,7 +117,10 @@ export class ResourceHandlers {
     dryRun: boolean,
   ): Promise<Written> {
     const valid = await this.#validate(target, body);
-    return this.#write(target, valid, statedVersion(body), dryRun);
+    const stated = statedVersion(body);
+    return onceMore(stated === undefined, () =>
+      this.#write(target, valid, stated, dryRun),
+    );
   }
 
   async patch(
@@ -123,16 +128,9 @@ export class ResourceHandlers {
     patch: unknown,
     dryRun: boolean,
   ): Promise<Written> {
-    for (let tries = 1; ; tries += 1)
-      try {
-        return await this.#patchOnce(target, patch, dryRun);
-      } catch (thrown) {
-        const mayRepeat =
-          thrown instanceof ConflictError &&
-          statedVersion(patch) === undefined &&
-          tries < PATCH_TRIES;
-        if (!mayRepeat) throw thrown;
-      }
+    return onceMore(statedVersion(patch) === undefined, () =>
+      this.#patchOnce(target, patch, dryRun),
+    );
   }
 
   /** `stays`: a Workload's instance is not put out with it. */
@@ -207,12 +205,15 @@ export class ResourceHandlers {
     const before = await store.get(key);
     forbid(writeRefusal(this.#options, target.principal, resource, before));
     const created = before === undefined;
-    if (!dryRun)
-      return {
-        created,
-        resource: await store.put(resource, expected, target.author()),
-        warnings,
-      };
+    if (!dryRun) {
+      // What was allowed in place of this Workload may not be allowed in place of another, or of none.
+      const judged =
+        resource.kind === WORKLOAD.kind && !isFullAdmin(target.principal)
+          ? (expected ?? revisionOf(before) ?? "absent")
+          : expected;
+      const put = store.put(resource, judged, target.author());
+      return { created, resource: await put, warnings };
+    }
     checkExpected(key, expected, before);
     const next = nextVersion(
       before,
@@ -239,6 +240,21 @@ export class ResourceHandlers {
     const expected = statedVersion(patch) ?? revisionOf(before);
     return this.#write(target, valid, expected, dryRun);
   }
+}
+
+/** `mayRepeat`: the writer has not said which version it means. */
+async function onceMore(
+  mayRepeat: boolean,
+  write: () => Promise<Written>,
+): Promise<Written> {
+  for (let tries = 1; ; tries += 1)
+    try {
+      return await write();
+    } catch (thrown) {
+      const repeats =
+        thrown instanceof ConflictError && mayRepeat && tries < MOST_TRIES;
+      if (!repeats) throw thrown;
+    }
 }
 
 /** Throws ApiError Forbidden where there is a reason why not. */

@@ -349,3 +349,48 @@ void t.test(
     });
   },
 );
+
+void t.test(
+  "what an editor may write in place of a Workload is judged by the one that it replaces",
+  async (t) => {
+    const { call, as, store } = await rig(t);
+    const url = `${SHOP}/workloads/web-1`;
+    const key = { kind: "Workload", namespace: "shop", name: "web-1" };
+    const workload = {
+      apiVersion: "mesh.wherry.dev/v1alpha1",
+      kind: "Workload",
+      metadata: { name: "web-1" },
+      spec: { address: "10.0.0.1", ports: { http: 8080 } },
+    };
+    const weighted = { ...workload, spec: { ...workload.spec, weight: 2 } };
+    const editor = await as("editor", ["shop"]);
+    const get = store.get.bind(store);
+    /** What an administrator does between the editor's look and the editor's write. */
+    const meanwhile = (run: () => Promise<unknown>): void => {
+      store.get = async (asked) => {
+        const found = await get(asked);
+        if (asked.kind !== key.kind) return found;
+        store.get = get;
+        await run();
+        return found;
+      };
+    };
+
+    await call("PUT", url, workload);
+    meanwhile(() => store.remove(key));
+    const gone = await call("PUT", url, weighted, editor);
+    t.equal(gone.code, 403, gone.text);
+    t.equal(await get(key), undefined, "it stays away");
+
+    await call("PUT", url, workload);
+    meanwhile(() => call("PATCH", url, { spec: { address: "10.0.0.2" } }));
+    t.equal((await call("PUT", url, weighted, editor)).code, 403);
+    t.match(await get(key), { spec: { address: "10.0.0.2" } });
+
+    meanwhile(() => call("PATCH", url, { spec: { weight: 5 } }));
+    const spec = { ...workload.spec, address: "10.0.0.2", weight: 2 };
+    const put = await call("PUT", url, { ...workload, spec }, editor);
+    t.equal(put.code, 200, "what it may write, it writes");
+    t.match(await get(key), { spec: { weight: 2 } });
+  },
+);
