@@ -40,11 +40,18 @@ export function untimelyChainFault(
   roots: readonly X509Certificate[],
   time: WallMs,
 ): string | undefined {
-  for (const certificate of [...chain, ...roots]) {
+  return opensslAloneIn([...chain, ...roots]) ?? chainFault(chain, roots, time);
+}
+
+/** Why OpenSSL alone can judge a chain that these are in. Throws DerError where one cannot be read. */
+export function opensslAloneIn(
+  certificates: readonly X509Certificate[],
+): string | undefined {
+  for (const certificate of certificates) {
     const fault = opensslAloneFault(certificate);
     if (fault !== undefined) return `"${nameOf(certificate)}": ${fault}`;
   }
-  return chainFault(chain, roots, time);
+  return undefined;
 }
 
 /** The certificate of `chain` that has the fingerprint (SHA-256 of the DER, hexadecimal). */

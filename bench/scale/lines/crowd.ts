@@ -23,10 +23,14 @@ export async function measureCrowd(bed: Bed): Promise<Figure[]> {
   const { crowd: count, listSeconds } = bed.options;
   say(`  crowd: ${count} sidecars enrol`);
   const from = clock.now();
+  const cpuBefore = bed.controlPlane.running.cpu();
   const crowd = await startCrowd(bed, count);
+  const spent = crowd.watchCpu();
   try {
     await allIn(bed, crowd, count);
     const enrolled = clock.now() - from;
+    const cpu = 1000 * (bed.controlPlane.running.cpu() - cpuBefore);
+    const crowdCpu = spent.ms();
     const issued = await metric(bed, 'enrolments_total{result="issued"}');
     say(`  crowd: ${OPERATORS} operators list for ${listSeconds} s`);
     const { lost } = await crowd.look();
@@ -37,6 +41,8 @@ export async function measureCrowd(bed: Bed): Promise<Figure[]> {
     return figuresOf("crowd", [
       ["sidecars", "", count],
       ["until all are enrolled and registered", "ms", enrolled],
+      ["CPU of the control plane until then", "ms", cpu],
+      ["CPU of the sidecars until then", "ms", crowdCpu],
       ["certificates issued for it", "", issued],
       ["lists taken", "", listed.taken],
       ["lists put off with 429", "", listed.putOff],

@@ -4,8 +4,8 @@ import type { Clock } from "../../core/clock.ts";
 import { UserError } from "../../core/errors.ts";
 import {
   chainFault,
+  opensslAloneIn,
   pinnedRoot,
-  untimelyChainFault,
 } from "../../identity/chain.ts";
 
 export interface FirstContactOptions {
@@ -73,8 +73,7 @@ export class FirstContact {
           )
         : undefined;
     this.#forOpenSsl =
-      root !== undefined &&
-      untimelyChainFault(chain, [root], now) !== undefined;
+      root !== undefined && opensslAloneIn([...chain, root]) !== undefined;
     return root !== undefined && !this.#forOpenSsl;
   }
 }

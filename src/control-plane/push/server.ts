@@ -155,10 +155,10 @@ function serve(
 ): void {
   switch (caller.kind) {
     case "stranger":
-      serveStranger(socket, caller, options);
+      serveStranger(socket, caller, options, pushed.arrived);
       break;
     case "untimely":
-      serveUntimely(socket, caller, options);
+      serveUntimely(socket, caller, options, pushed.arrived);
       break;
     case "peer":
       options.shown.shown(caller.peer);
@@ -178,7 +178,7 @@ function servePeer(
     {
       deltaAggregatedResources: (call) =>
         sidecars.open(caller.peer, call, feed, arrived),
-      enrol: enrolFrom(caller, options),
+      enrol: enrolFrom(caller, options, arrived),
       ...peerCalls(caller.peer, options, pushed),
     },
     PEER_LIMITS,
@@ -207,7 +207,7 @@ interface Pushed {
   readonly outside: OutsideCalls;
   readonly registering: Pace;
   readonly renewing: Pace;
-  /** To be called once the sidecar has its first config. */
+  /** To be called once the sidecar has its first config, or the certificate that it came for. */
   readonly arrived: () => void;
 }
 
@@ -228,8 +228,12 @@ function serveStranger(
   socket: TLSSocket,
   caller: Extract<Caller, { kind: "stranger" }>,
   options: PushServerOptions,
+  arrived: () => void,
 ): void {
-  const handlers = strangerHandlers(caller.reason, enrolFrom(caller, options));
+  const handlers = strangerHandlers(
+    caller.reason,
+    enrolFrom(caller, options, arrived),
+  );
   serveConnection(socket, handlers, STRANGER_LIMITS);
 }
 
@@ -238,12 +242,13 @@ function serveUntimely(
   socket: TLSSocket,
   caller: Extract<Caller, { kind: "untimely" }>,
   options: PushServerOptions,
+  arrived: () => void,
 ): void {
   const { peer, by, reason } = caller;
   const handlers: Handlers = {
-    ...strangerHandlers(reason, enrolFrom(caller, options)),
+    ...strangerHandlers(reason, enrolFrom(caller, options, arrived)),
     renew: renewing(peer, options, (csr) =>
-      options.enrolment.renewUntimely(peer, by, csr),
+      options.enrolment.renewUntimely(peer, by, csr).finally(arrived),
     ),
   };
   serveConnection(socket, handlers, STRANGER_LIMITS);
@@ -252,11 +257,12 @@ function serveUntimely(
 function enrolFrom(
   { source }: Caller,
   { enrolment, meters }: PushServerOptions,
+  arrived: () => void,
 ): Handlers["enrol"] {
   return unary((request) =>
     counted(meters.enrolments, "issued", failureOf, () =>
       enrolment.enrol(request, source),
-    ),
+    ).finally(arrived),
   );
 }
 

@@ -2,11 +2,14 @@
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { connect as connectTcp, type Socket } from "node:net";
 import { connect } from "node:tls";
-import t from "tap";
+import t, { type Test } from "tap";
+import { call, openClient } from "../../../src/agent/connection.ts";
 import {
   HANDSHAKES_A_TURN,
   MOST_ARRIVING,
 } from "../../../src/control-plane/push/arrivals.ts";
+import { systemClock } from "../../../src/core/clock.ts";
+import { ENROLMENT } from "../../../src/push/services.ts";
 import { fakeClock } from "../../support/clocks/fake-clock.ts";
 import {
   startTestControlPlane,
@@ -78,13 +81,9 @@ void t.test(
     subscribe("net.server.socket", onSocket);
     t.teardown(() => unsubscribe("net.server.socket", onSocket));
     const begin = async (): Promise<readonly [Socket, Socket]> => {
-      const socket = connectTcp({ host: "127.0.0.1", port });
-      socket.on("error", () => undefined);
-      t.teardown(() => socket.destroy());
+      const socket = beginHandshake(t, port);
       await until(() => accepted.length > before);
       before = accepted.length;
-      // The head of a record of a handshake, whose rest does not come.
-      socket.write(Buffer.from([22, 3, 1, 2, 0]));
       const server = accepted.at(-1);
       if (server === undefined) throw new Error("nobody was accepted");
       await until(() => server.bytesRead > 0);
@@ -99,3 +98,48 @@ void t.test(
     t.equal(server.bytesRead, 5);
   },
 );
+
+void t.test(
+  "who has its answer keeps nobody waiting, whenever it goes",
+  async (t) => {
+    const { port, address } = await startTestControlPlane(t, {
+      clock: fakeClock(),
+    });
+    for (let index = 1; index < MOST_ARRIVING; index += 1)
+      beginHandshake(t, port);
+    // One place is left, and no time passes in which others become free.
+    for (const which of ["the first", "the second"]) {
+      const client = openClient({
+        address,
+        trustBundle: "",
+        anyServer: true,
+        maxMessageBytes: 65_536,
+        clock: systemClock,
+      });
+      t.teardown(() => client.close());
+      await t.rejects(
+        call(
+          client,
+          ENROLMENT.Enrol,
+          { token: "none", csr: "", name: "" },
+          {
+            clock: systemClock,
+            timeout: 60_000,
+            signal: new AbortController().signal,
+          },
+        ),
+        { message: /invalid enrolment token/ },
+        which,
+      );
+    }
+  },
+);
+
+/** Says the head of a record of a handshake, whose rest does not come. */
+function beginHandshake(t: Test, port: number): Socket {
+  const socket = connectTcp({ host: "127.0.0.1", port });
+  socket.on("error", () => undefined);
+  t.teardown(() => socket.destroy());
+  socket.write(Buffer.from([22, 3, 1, 2, 0]));
+  return socket;
+}
