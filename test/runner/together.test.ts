@@ -111,8 +111,9 @@ for (const { file, failed, detail = /^$/, unwell } of [
     t.match(its?.detail, detail);
     for (const other of [first, last])
       t.match(other, { counts: { failed: 0 }, detail: "" });
-    const [[together, notWell] = []] = apart;
+    const [[together, notWell, how] = []] = apart;
     t.strictSame(together, files);
+    if (failed > 0 && file !== "dies.js") t.match(how, detail);
     if (unwell !== undefined) t.strictSame(notWell, unwell);
   });
 

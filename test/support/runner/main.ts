@@ -187,9 +187,9 @@ async function runPlain(
       else durations.took(result.file, result.time);
       coverage?.take();
     },
-    onApart: (files, unwell) => {
+    onApart: (files, unwell, how) => {
       print(
-        `${files.length} files of one process run again, each alone: not well were ${unwell.join(", ") || "what they left behind"}`,
+        `${files.length} files of one process run again, each alone: not well were ${unwell.join(", ") || "what they left behind"}\n${how.trimEnd()}`,
       );
     },
   });

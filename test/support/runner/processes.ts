@@ -35,8 +35,12 @@ export interface RunOptions {
   /** Asked before each file: what ends it early, if anything does. It does not begin where that has happened already. */
   readonly endOf?: (file: string) => AbortSignal | undefined;
   onResult(result: FileResult): void;
-  /** Told of files that have to run again, each alone, and which of them failed or were not done. */
-  onApart?(files: readonly string[], unwell: readonly string[]): void;
+  /** Told of files that have to run again, each alone, which of them failed or were not done, and how. */
+  onApart?(
+    files: readonly string[],
+    unwell: readonly string[],
+    detail: string,
+  ): void;
 }
 
 export async function runFiles(
@@ -59,9 +63,13 @@ export async function runFiles(
     together: readonly string[],
     lane: number,
   ): Promise<boolean> => {
-    const { results, well } = await runTogether(together, lane, options);
+    const { results, well, detail } = await runTogether(
+      together,
+      lane,
+      options,
+    );
     if (well) for (const result of results) options.onResult(result);
-    else options.onApart?.(together, unwell(together, results));
+    else options.onApart?.(together, unwell(together, results), detail);
     return well;
   };
   const worker = async (queue: string[][], lane: number): Promise<void> => {

@@ -2,6 +2,7 @@
 import { spawn } from "node:child_process";
 import { join } from "node:path";
 import type { FileResult, RunOptions } from "./processes.ts";
+import { failures } from "./tap-text.ts";
 
 const PROCESS = join(import.meta.dirname, "together-process.ts");
 /** Files of one process: most of what there is to save, and few that run again where one fails. */
@@ -27,6 +28,8 @@ export interface Together {
   readonly results: readonly FileResult[];
   /** Every file has passed, and the process has ended by itself: only then do the results count. */
   readonly well: boolean;
+  /** What tap says of failures, and what was written to the standard error. */
+  readonly detail: string;
 }
 
 export function runTogether(
@@ -39,8 +42,12 @@ export function runTogether(
     const child = spawn(process.execPath, [...nodeArgs, PROCESS, ...files], {
       cwd: root,
       env: { ...envOf(first, lane), TAP_TIMEOUT: String(timeout) },
-      stdio: ["ignore", "ignore", "ignore", "pipe"],
+      stdio: ["ignore", "pipe", "pipe", "pipe"],
     });
+    let out = "";
+    let err = "";
+    child.stdout?.on("data", (data: Buffer) => (out += data.toString()));
+    child.stderr?.on("data", (data: Buffer) => (err += data.toString()));
     const timer = setTimeout(
       () => child.kill("SIGKILL"),
       (timeout + grace) * 1000,
@@ -55,7 +62,8 @@ export function runTogether(
       setImmediate(() => {
         const lines = told.split("\n").filter((line) => line !== "");
         const well = code === 0 && lines.length === files.length;
-        resolve({ results: lines.map(resultOf), well });
+        const detail = well ? "" : `${failures(out)}${err}`;
+        resolve({ results: lines.map(resultOf), well, detail });
       });
     });
   });
