@@ -190,6 +190,10 @@ function forward(
     stream,
     snapshot.self,
   );
+  const { timeouts, retry, hedge } =
+    fault === undefined
+      ? resilience(decision, state, stream, read.facts)
+      : UNAIDED;
   const plan: OutboundPlanOptions = {
     clock: host.clock,
     destination: destination.cluster.destination,
@@ -204,9 +208,9 @@ function forward(
       host.clock.wall(),
     ),
     budget: clusters.of(destination.cluster).budget,
-    ...(fault === undefined
-      ? resilience(decision, state, stream, read.facts)
-      : UNAIDED),
+    timeouts,
+    retry,
+    hedge,
     streamIdle: snapshot.mesh.defaults.timeouts.streamIdle,
     repeatable: isRepeatable(read.facts),
     fault,

@@ -136,11 +136,13 @@ export function unrecorded(
       fields: [makeField("traceparent", value, "without")],
     };
   }
+  const traceId = parent?.traceId ?? newTraceId();
   const context = {
-    ...(parent ?? { traceId: newTraceId(), spanId: newSpanId(), random: true }),
+    traceId,
+    spanId: parent?.spanId ?? newSpanId(),
     sampled,
+    random: parent?.random ?? true,
   };
-  const { traceId } = context;
   const fields = [
     traceparent ??
       makeField("traceparent", formatTraceparent(context), "without"),

@@ -138,6 +138,9 @@ class Unreported implements ServerTrace, ClientTrace {
   }
 }
 
+/** What all spans of a trace say alike. */
+type Trace = Pick<SpanRecord, "traceId" | "traceState" | "random" | "debug">;
+
 function sampledServer(
   clock: Clock,
   sink: SpanSink,
@@ -148,18 +151,13 @@ function sampledServer(
 ): ServerTrace {
   const { parent, state, debug } = incoming;
   const traceId = parent?.traceId ?? newTraceId();
-  const trace = {
-    traceId,
-    traceState: state,
-    random: parent?.random ?? true,
-    debug,
-  };
-  const server = openSpan(clock, sink, {
-    ...trace,
+  const random = parent?.random ?? true;
+  const trace: Trace = { traceId, traceState: state, random, debug };
+  const server = openSpan(clock, sink, trace, {
     name: subject.spanName,
     kind: "server",
     parentSpanId: parent?.spanId,
-    attributes: { ...tags, ...subject.serverAttributes() },
+    attributes: tagged(tags, subject.serverAttributes()),
   });
   return {
     traceId,
@@ -167,15 +165,14 @@ function sampledServer(
     attribute: server.attribute,
     end: server.end,
     client() {
-      const client = openSpan(clock, sink, {
-        ...trace,
+      const client = openSpan(clock, sink, trace, {
         name: subject.spanName,
         kind: "client",
         parentSpanId: server.spanId,
-        attributes: { ...tags, ...subject.clientAttributes() },
+        attributes: tagged(tags, subject.clientAttributes()),
       });
       const { spanId } = client;
-      const context = { traceId, spanId, sampled: true, random: trace.random };
+      const context = { traceId, spanId, sampled: true, random };
       return {
         fields: recorded(incoming, context, server.spanId, forms),
         attribute: client.attribute,
@@ -185,20 +182,30 @@ function sampledServer(
   };
 }
 
+/** What a span has of its own says more than a tag of that name. */
+function tagged(
+  tags: Readonly<Record<string, string>> | undefined,
+  own: Record<string, AttributeValue>,
+): Record<string, AttributeValue> {
+  return tags === undefined ? own : { ...tags, ...own };
+}
+
 interface OpenSpan {
   readonly spanId: string;
   readonly attribute: (key: string, value: AttributeValue) => void;
   readonly end: (outcome: SpanOutcome) => void;
 }
 
+/** Each field is named: to spread objects is some microseconds of a traced request. */
 function openSpan(
   clock: Clock,
   sink: SpanSink,
-  opened: Omit<
-    SpanRecord,
-    "spanId" | "start" | "end" | "error" | "attributes"
-  > & { readonly attributes: Record<string, AttributeValue> },
+  trace: Trace,
+  opened: Pick<SpanRecord, "name" | "kind" | "parentSpanId"> & {
+    readonly attributes: Record<string, AttributeValue>;
+  },
 ): OpenSpan {
+  const { name, kind, parentSpanId, attributes } = opened;
   const spanId = newSpanId();
   const startedAt = clock.now();
   const start = clock.wall();
@@ -206,22 +213,29 @@ function openSpan(
   return {
     spanId,
     attribute(key, value) {
-      opened.attributes[key] = value;
+      attributes[key] = value;
     },
     end(outcome) {
       if (ended) return;
       ended = true;
       const { status, reason } = outcome;
       if (status !== undefined)
-        opened.attributes["http.response.status_code"] = status;
-      if (reason !== undefined) opened.attributes["wherry.reason"] = reason;
-      const error = errorOf(opened.kind, outcome);
-      if (error !== undefined) opened.attributes["error.type"] = error;
+        attributes["http.response.status_code"] = status;
+      if (reason !== undefined) attributes["wherry.reason"] = reason;
+      const error = errorOf(kind, outcome);
+      if (error !== undefined) attributes["error.type"] = error;
       sink({
-        ...opened,
+        name,
+        kind,
+        traceId: trace.traceId,
         spanId,
+        parentSpanId,
+        traceState: trace.traceState,
+        random: trace.random,
+        debug: trace.debug,
         start,
         end: start + (clock.now() - startedAt),
+        attributes,
         error,
       });
     },
