@@ -1,24 +1,8 @@
 /** Streams that policy ends are not held against the instances that served them. */
 import { get, type IncomingMessage, type ServerResponse } from "node:http";
 import t from "tap";
-import {
-  resource,
-  send,
-  withPair,
-  type Pair,
-} from "../../support/meshes/pair.ts";
-
-interface View {
-  readonly ejections: readonly { readonly reason: string }[];
-}
-
-async function cluster(pair: Pair): Promise<View | undefined> {
-  const { text } = await send(pair.caller.ports.admin ?? 0, {
-    path: "/clusters",
-    host: "127.0.0.1",
-  });
-  return (JSON.parse(text) as { clusters: View[] }).clusters[0];
-}
+import { clusterOf } from "../../support/meshes/cluster-view.ts";
+import { resource, withPair, type Pair } from "../../support/meshes/pair.ts";
 
 function open(pair: Pair): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
@@ -74,7 +58,7 @@ for (const { name, denied, ejected } of [
         if (denied) pair.apply([POLICY, NOBODY]);
         else for (const response of responses) response.destroy();
         await Promise.all(ended);
-        t.equal((await cluster(pair))?.ejections.length, ejected);
+        t.equal((await clusterOf(pair))?.ejections.length, ejected);
       },
     );
   });

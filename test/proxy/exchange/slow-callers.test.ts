@@ -2,12 +2,8 @@
 import { request, type IncomingMessage, type ServerResponse } from "node:http";
 import t from "tap";
 import { fakeClock } from "../../support/clocks/fake-clock.ts";
-import {
-  resource,
-  send,
-  withPair,
-  type Pair,
-} from "../../support/meshes/pair.ts";
+import { clusterOf } from "../../support/meshes/cluster-view.ts";
+import { resource, withPair } from "../../support/meshes/pair.ts";
 
 const LIMIT = 100;
 
@@ -27,20 +23,6 @@ const RESOURCES = [
     outlierDetection: { consecutive5xxErrors: 1 },
   }),
 ];
-
-interface View {
-  readonly ejections: readonly { readonly reason: string }[];
-  readonly breaker: { readonly state: string };
-  readonly endpoints: readonly { readonly latencyMs: number }[];
-}
-
-async function cluster(pair: Pair): Promise<View | undefined> {
-  const { text } = await send(pair.caller.ports.admin ?? 0, {
-    path: "/clusters",
-    host: "127.0.0.1",
-  });
-  return (JSON.parse(text) as { clusters: View[] }).clusters[0];
-}
 
 for (const { name, body, ended, held } of [
   { name: "half of a request", body: "a", ended: false, held: false },
@@ -75,11 +57,11 @@ for (const { name, body, ended, held } of [
         call.on("error", () => undefined);
         call.write(body);
         if (ended) call.end();
-        while (came.length === 0) await cluster(pair);
+        while (came.length === 0) await clusterOf(pair);
         clock.advance(LIMIT);
-        while (status === 0) await cluster(pair);
+        while (status === 0) await clusterOf(pair);
         t.equal(status, 504);
-        const view = await cluster(pair);
+        const view = await clusterOf(pair);
         t.equal(view?.ejections.length, held ? 1 : 0);
         t.equal(view?.breaker.state, held ? "open" : "closed");
         call.destroy();
@@ -116,11 +98,13 @@ void t.test(
           call.on("error", reject);
         });
         call.write("a");
-        while (came === 0) await cluster(pair);
+        while (came === 0) await clusterOf(pair);
         clock.advance(9000);
         call.end("b");
         t.equal(await over, 200);
-        const latency = (await cluster(pair))?.endpoints[0]?.latencyMs ?? NaN;
+        const latency = Number(
+          (await clusterOf(pair))?.endpoints[0]?.["latencyMs"],
+        );
         t.ok(latency < 1000, `${latency} ms`);
       },
     );

@@ -2,27 +2,12 @@
 import { get, type IncomingMessage, type ServerResponse } from "node:http";
 import t from "tap";
 import { fakeClock, type FakeClock } from "../../support/clocks/fake-clock.ts";
-import {
-  resource,
-  send,
-  withPair,
-  type Pair,
-} from "../../support/meshes/pair.ts";
-
-interface EndpointView {
-  readonly held: boolean;
-  readonly onProbation: boolean;
-}
+import type { EndpointView } from "../../../src/sidecar/workers/views.ts";
+import { clusterOf } from "../../support/meshes/cluster-view.ts";
+import { resource, withPair, type Pair } from "../../support/meshes/pair.ts";
 
 async function first(pair: Pair): Promise<EndpointView | undefined> {
-  const { text } = await send(pair.caller.ports.admin ?? 0, {
-    path: "/clusters",
-    host: "127.0.0.1",
-  });
-  const { clusters } = JSON.parse(text) as {
-    readonly clusters: readonly { readonly endpoints: EndpointView[] }[];
-  };
-  return clusters[0]?.endpoints[0];
+  return (await clusterOf(pair))?.endpoints[0];
 }
 
 /** The head of a stream that goes on; time passes until it is there, for a repeated request waits a little. */
@@ -85,14 +70,14 @@ for (const { status, back } of [
         },
         async (pair) => {
           const streams: IncomingMessage[] = [];
-          while ((await first(pair))?.held !== true)
+          while ((await first(pair))?.["held"] !== true)
             streams.push(await open(pair, clock));
           fails = false;
-          while ((await first(pair))?.held === true) clock.advance(25);
-          t.equal((await first(pair))?.onProbation, true);
+          while ((await first(pair))?.["held"] === true) clock.advance(25);
+          t.equal((await first(pair))?.["onProbation"], true);
           while (trials === 0) streams.push(await open(pair, clock));
           streams.push(await open(pair, clock));
-          t.equal((await first(pair))?.onProbation, !back);
+          t.equal((await first(pair))?.["onProbation"], !back);
           for (const stream of streams) stream.destroy();
         },
       );

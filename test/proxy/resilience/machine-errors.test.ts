@@ -1,12 +1,8 @@
 /** An error of this machine is no evidence against a peer: no ejection, no open breaker, nothing of the retry budget; the call says whose fault it was, or goes elsewhere. */
 import t, { type Test } from "tap";
 import { failConnects } from "../../support/faults/connect-faults.ts";
-import {
-  resource,
-  send,
-  withPair,
-  type Pair,
-} from "../../support/meshes/pair.ts";
+import { clusterOf } from "../../support/meshes/cluster-view.ts";
+import { resource, withPair, type Pair } from "../../support/meshes/pair.ts";
 
 interface Row {
   readonly code: string;
@@ -21,19 +17,6 @@ const ROWS: readonly Row[] = [
   ),
   { code: "ECONNREFUSED", ours: false },
 ];
-
-interface ClusterView {
-  readonly breaker: { readonly state: string };
-  readonly ejections: readonly unknown[];
-}
-
-async function clusterOf({ caller }: Pair): Promise<ClusterView | undefined> {
-  const { text } = await send(caller.ports.admin ?? 0, {
-    path: "/clusters",
-    host: "127.0.0.1",
-  });
-  return (JSON.parse(text) as { clusters: ClusterView[] }).clusters[0];
-}
 
 /** Each call makes a connection of its own, and one failure is enough for whatever may come of it. */
 function touchy(more: object = {}): ReturnType<typeof resource> {
