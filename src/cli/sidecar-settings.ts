@@ -1,5 +1,6 @@
 /** What the texts of the options of `wherry sidecar` mean. */
 import { hostname, networkInterfaces } from "node:os";
+import { join } from "node:path";
 import type { Declared } from "../agent/interest/mesh-interest.ts";
 import { parseDuration } from "../core/duration.ts";
 import { UserError } from "../core/errors.ts";
@@ -18,6 +19,9 @@ import type { Protocol } from "../wire/exchange.ts";
 import { limitsOf } from "./limit-options.ts";
 import { addressOf, pairsOf, portOf } from "./settings.ts";
 import { HERE, type SidecarCommandOptions } from "./sidecar-options.ts";
+
+/** In the state directory. */
+const NAMES_FILE = "virtual-addresses.jsonl";
 
 /** What the options say, read and checked. Throws UserError. */
 export function settingsOf(options: SidecarCommandOptions): SidecarSettings {
@@ -127,6 +131,7 @@ export function declaredOf(options: SidecarCommandOptions): Declared {
 function dnsOf({
   dns,
   dnsUpstream,
+  state,
 }: SidecarCommandOptions): Pick<SidecarSettings, "dns"> {
   if (dns === undefined) {
     if (dnsUpstream !== undefined)
@@ -139,7 +144,10 @@ function dnsOf({
       `invalid --dns ${dns}: expected an IP address and a port`,
     );
   const servers = dnsUpstream?.map(nameServerOf);
-  return { dns: { host, port, ...(servers === undefined ? {} : { servers }) } };
+  const file = join(state, NAMES_FILE);
+  return {
+    dns: { host, port, file, ...(servers === undefined ? {} : { servers }) },
+  };
 }
 
 /** The standard port where there is none. */

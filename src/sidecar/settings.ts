@@ -20,6 +20,8 @@ export interface DnsSettings {
     readonly host: string;
     readonly port: number;
   }[];
+  /** Keeps which address stands for which name; absent: a restart knows no more than what follows from the names. */
+  readonly file?: string;
 }
 
 export interface SidecarSettings {

@@ -177,6 +177,7 @@ class RunningSidecar implements Sidecar {
   ): Promise<void> {
     try {
       await this.#openPages(adminToken);
+      await this.#naming.load();
       if (this.#naming.state?.value === undefined) await this.#naming.open();
       this.#agent = await startAgent(this.#ports, this.#workerPool);
       await this.#workerPool?.open;
@@ -222,6 +223,7 @@ class RunningSidecar implements Sidecar {
   }
 
   async begin(): Promise<void> {
+    await this.#naming.learn();
     await Promise.all([
       this.#parts.worker.begin(),
       this.#workerPool?.begin(),

@@ -51,8 +51,8 @@ export interface ResolverOptions {
   readonly heardBefore: () => boolean;
   /** The family that this machine calls others by: an application could not connect to an address of the other. */
   readonly family: () => VirtualFamily;
-  /** Resolves once all workers that take captured connections know of the address. */
-  readonly share: (host: string, address: string) => Promise<void>;
+  /** Resolves once all workers that take captured connections know of the address, with the one that the host has: another process may have given it one. */
+  readonly share: (host: string, address: string) => Promise<string>;
   readonly nameServers: Pick<NameServers, "ask">;
   readonly count: (outcome: Outcome) => void;
 }
@@ -150,21 +150,21 @@ export class Resolver {
       return;
     }
     const others = heardBefore() ? snapshot.value : undefined;
-    const data = addresses.addressOf(host, family, others);
+    const first = addresses.addressOf(host, family, others);
     const type = family === "ipv4" ? "A" : "AAAA";
-    const answer = (): void =>
+    const answer = (data: string): void =>
       reply(
         "mesh",
         makeReply(question, RCODE.NOERROR, [{ type, data, ttl: TTL }]),
       );
-    if (this.#shared.get(host) === data) {
-      answer();
+    if (this.#shared.get(host) === first) {
+      answer(first);
       return;
     }
-    share(host, data).then(
-      () => {
+    share(host, first).then(
+      (data) => {
         this.#noteShared(host, data);
-        answer();
+        answer(data);
       },
       () => reply("not resolved", makeReply(question, RCODE.SERVFAIL)),
     );

@@ -32,10 +32,18 @@ export interface VirtualNames {
   ): LocalUpstream | undefined;
 }
 
+/** A host and the address that stands for it. */
+export interface VirtualName {
+  readonly host: string;
+  readonly address: string;
+}
+
 export class VirtualAddresses implements VirtualNames {
   /** The one that was of no use for longest comes first. */
   readonly #byHost = new Map<string, string>();
   readonly #byAddress = new Map<string, string>();
+  /** Told what has made room. */
+  onForgotten: ((name: VirtualName) => void) | undefined;
   /** What the names of a snapshot had in the process before this one; undefined where several may have had it. */
   readonly #preferred = new WeakMap<
     Snapshot,
@@ -71,17 +79,26 @@ export class VirtualAddresses implements VirtualNames {
     return address;
   }
 
-  /** Another worker has given it that address. */
+  /** Another worker, or process, has given it that address: what stood there stands there no more. */
   set(host: string, address: string): void {
-    const key = keyOf(host, familyOf(address));
+    const family = familyOf(address);
+    const key = keyOf(host, family);
+    const had = this.#byHost.get(key);
+    const other = this.#byAddress.get(address);
+    if (other !== undefined && other !== host)
+      this.#byHost.delete(keyOf(other, family));
+    if (had !== undefined && had !== address) this.#byAddress.delete(had);
     this.#byHost.delete(key);
     this.#byHost.set(key, address);
     this.#byAddress.set(address, host);
     if (this.#byHost.size <= MOST_VIRTUAL) return;
     const [oldest] = this.#byHost;
     if (oldest === undefined) return;
-    this.#byHost.delete(oldest[0]);
-    this.#byAddress.delete(oldest[1]);
+    const [forgotten, freed] = oldest;
+    const gone = this.#byAddress.get(freed);
+    this.#byHost.delete(forgotten);
+    this.#byAddress.delete(freed);
+    if (gone !== undefined) this.onForgotten?.({ host: gone, address: freed });
   }
 
   hostOf(snapshot: Snapshot | undefined, address: string): string | undefined {
@@ -182,7 +199,7 @@ function keyOf(host: string, family: VirtualFamily): string {
   return `${family} ${host}`;
 }
 
-function familyOf(address: string): VirtualFamily {
+export function familyOf(address: string): VirtualFamily {
   return address.includes(":") ? "ipv6" : "ipv4";
 }
 

@@ -22,14 +22,14 @@ import { HEARD_BEFORE, Resolver } from "../../proxy/dns/resolver.ts";
 import { nameServersIn, RESOLV_CONF } from "../../wire/dns/resolv-conf.ts";
 import type { DnsSettings } from "../settings.ts";
 import type { ProxyWorker } from "../workers/worker.ts";
-import type { WorkerPool } from "../workers/worker-pool.ts";
 
 export interface NamingOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly settings: DnsSettings;
   readonly worker: ProxyWorker;
-  readonly workerPool: WorkerPool | undefined;
+  /** As of `ResolverOptions`. */
+  readonly share: (host: string, address: string) => Promise<string>;
   readonly names: VirtualAddresses;
   /** What the process before this one listened on for questions. */
   readonly handed: readonly ListeningSocket[];
@@ -45,7 +45,7 @@ const DNS_PORT = 53;
 
 /** Throws UserError where it cannot listen. */
 export async function startNaming(options: NamingOptions): Promise<Naming> {
-  const { clock, logger, settings, worker, workerPool, names } = options;
+  const { clock, logger, settings, worker, names } = options;
   const { host, port } = settings;
   // One port is for both.
   const handed = {
@@ -65,7 +65,7 @@ export async function startNaming(options: NamingOptions): Promise<Naming> {
     addresses: names,
     heardBefore: () => clock.now() - began < HEARD_BEFORE,
     family: servers.family,
-    share: async (name, address) => workerPool?.shareVirtual(name, address),
+    share: options.share,
     nameServers,
     count: (outcome) => worker.meters.dnsQuestions.with(outcome).add(),
   });

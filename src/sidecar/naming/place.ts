@@ -1,13 +1,18 @@
 /** The place of a sidecar's resolver: loaded for `--dns` alone, and opened with the other listeners. */
-import type { Clock } from "../../core/clock.ts";
+import type { Cancel, Clock } from "../../core/clock.ts";
 import type { Logger } from "../../core/log.ts";
 import { watchSource, type Watch, type WatchSource } from "../../core/watch.ts";
 import type { ListeningSocket } from "../../proxy/downstream/handed-listeners.ts";
 import { closeDescriptor } from "../../runtime/unix/pass-descriptors.ts";
+import type { KeptNames } from "./kept-names.ts";
 import type { Naming } from "./naming.ts";
 import type { SidecarSettings } from "../settings.ts";
 import type { ProxyWorker } from "../workers/worker.ts";
 import type { WorkerPool } from "../workers/worker-pool.ts";
+
+/** Milliseconds: how often, and for how long, a process looks what the one before it has given yet. */
+const LEARN = 250;
+const LEARN_FOR = 15_000;
 
 interface Parts {
   readonly clock: Clock;
@@ -27,6 +32,9 @@ export class NamingPlace {
   readonly #workerPool: WorkerPool | undefined;
   readonly #state: WatchSource<string | undefined>;
   readonly #handed: ListeningSocket[];
+  readonly #replaces: boolean;
+  #kept: KeptNames | undefined;
+  #stopLearning: Cancel | undefined;
   #naming: Naming | undefined;
   #closed = false;
 
@@ -34,6 +42,7 @@ export class NamingPlace {
     const { pages, workers, naming } = parts.handed;
     const replaces = pages.length + naming.length + workers.flat().length > 0;
     this.#parts = parts;
+    this.#replaces = replaces;
     this.#handed = [...naming];
     this.#workerPool = workerPool;
     this.#state = watchSource<string | undefined>(
@@ -44,6 +53,25 @@ export class NamingPlace {
   /** What it is at, undefined until it may be asked; no watch where there is no resolver. */
   get state(): Watch<string | undefined> | undefined {
     return this.#parts.settings.dns === undefined ? undefined : this.#state;
+  }
+
+  /** What applications know addresses for from the process before this one. Comes before any call is served. */
+  async load(): Promise<void> {
+    const { settings, worker, clock, logger } = this.#parts;
+    const { names } = worker;
+    const file = settings.dns?.file;
+    if (file === undefined || names === undefined) return;
+    const { KeptNames } = await import("./kept-names.ts");
+    this.#kept = new KeptNames({ file, clock, logger, names });
+    await this.#kept.catchUp();
+    // Threads that begin yet hear of it before they have anything to serve by.
+    void this.#tellOthers();
+  }
+
+  /** What the process before this one has given meanwhile. Never rejects. */
+  async learn(): Promise<void> {
+    await this.#kept?.catchUp();
+    await this.#tellOthers();
   }
 
   /** Throws UserError where it cannot listen. */
@@ -60,12 +88,41 @@ export class NamingPlace {
     const { startNaming } = await import("./naming.ts");
     const naming = await startNaming({
       ...this.#parts,
-      ...{ settings: settings.dns, workerPool: this.#workerPool, names },
+      ...{ settings: settings.dns, names },
+      share: (host, address) => this.#share(host, address),
       handed: this.#handed.splice(0),
     });
     this.#naming = naming;
     if (this.#closed) naming.close();
-    else this.#state.set(`port ${naming.port}`);
+    else {
+      this.#state.set(`port ${naming.port}`);
+      if (this.#replaces) this.#keepLearning();
+    }
+  }
+
+  /** The process before this one replies to what waits there for some time yet. */
+  #keepLearning(): void {
+    const { clock } = this.#parts;
+    const until = clock.now() + LEARN_FOR;
+    const stop = clock.every(LEARN, () => {
+      void this.learn();
+      if (clock.now() >= until) stop();
+    });
+    this.#stopLearning = stop;
+  }
+
+  async #share(host: string, address: string): Promise<string> {
+    const kept = this.#kept;
+    const standing = (await kept?.claim(host, address)) ?? address;
+    const names = [...(kept?.learnt() ?? []), { host, address: standing }];
+    await this.#workerPool?.shareVirtual(names);
+    return standing;
+  }
+
+  async #tellOthers(): Promise<void> {
+    const learnt = this.#kept?.learnt() ?? [];
+    if (learnt.length > 0)
+      await this.#workerPool?.shareVirtual(learnt).catch(() => undefined);
   }
 
   view(): unknown {
@@ -84,12 +141,17 @@ export class NamingPlace {
 
   /** As `OpenResolver.retire`. */
   retire(): void {
-    this.#closed = true;
+    this.#stop();
     this.#naming?.retire();
   }
 
   close(): void {
-    this.#closed = true;
+    this.#stop();
     this.#naming?.close();
+  }
+
+  #stop(): void {
+    this.#closed = true;
+    this.#stopLearning?.();
   }
 }

@@ -2,6 +2,7 @@
 import type { SharedConfig, Sighting } from "../../agent/agent.ts";
 import type { Named, NotKnown, Want } from "../../agent/interest/lookups.ts";
 import type { SharedStateData } from "../../core/shared/shared-state.ts";
+import type { VirtualName } from "../../proxy/dns/virtual-addresses.ts";
 import type { ListeningSocket } from "../../proxy/downstream/handed-listeners.ts";
 import type { LocalConnections } from "../../proxy/downstream/acceptor.ts";
 import type { Observed, Outside } from "../../push/messages.ts";
@@ -46,12 +47,8 @@ export type Question =
   | { readonly ask: "begin" }
   /** Their descriptors are the process's. */
   | { readonly ask: "sockets" }
-  /** From now on the address stands for the host. */
-  | {
-      readonly ask: "virtual";
-      readonly host: string;
-      readonly address: string;
-    }
+  /** From now on each address stands for its host. */
+  | { readonly ask: "virtual"; readonly names: readonly VirtualName[] }
   /** Ends everything, and gives away what is left to tell. */
   | { readonly ask: "end" };
 

@@ -154,7 +154,8 @@ class WorkerThread {
       case "sockets":
         return worker.sockets;
       case "virtual":
-        worker.names?.set(question.host, question.address);
+        for (const { host, address } of question.names)
+          worker.names?.set(host, address);
         return undefined;
       case "end":
         this.#end();

@@ -9,6 +9,7 @@ import type {
 import type { SharedLookups } from "../../agent/interest/lookups.ts";
 import type { Clock } from "../../core/clock.ts";
 import { messageOf } from "../../core/errors.ts";
+import type { VirtualName } from "../../proxy/dns/virtual-addresses.ts";
 import type { ListeningSocket } from "../../proxy/downstream/handed-listeners.ts";
 import type { LocalConnections } from "../../proxy/downstream/acceptor.ts";
 import type { Credentials } from "../../identity/credentials.ts";
@@ -61,8 +62,8 @@ export interface WorkerPool extends Peers {
   /** All accept connections on what was handed over. */
   begin(): Promise<void>;
   sockets(): Promise<readonly ListeningSocket[]>;
-  /** Resolves once all know that the address stands for the host. */
-  shareVirtual(host: string, address: string): Promise<void>;
+  /** Resolves once all know that each address stands for its host. */
+  shareVirtual(names: readonly VirtualName[]): Promise<void>;
   retire(): void;
   refuse(side: Side): void;
   depart(): void;
@@ -180,8 +181,8 @@ function stepsOf(
     async begin() {
       await all((member) => member.ask({ ask: "begin" }));
     },
-    async shareVirtual(host, address) {
-      await all((member) => member.ask({ ask: "virtual", host, address }));
+    async shareVirtual(names) {
+      await all((member) => member.ask({ ask: "virtual", names }));
     },
   };
 }

@@ -48,7 +48,7 @@ interface Given {
   readonly heardBefore?: boolean;
   /** What others say; undefined: nothing. */
   readonly others?: number | undefined;
-  readonly share?: (host: string, address: string) => Promise<void>;
+  readonly share?: (host: string, address: string) => Promise<string>;
 }
 
 function resolverOf(given: Given = {}) {
@@ -64,7 +64,7 @@ function resolverOf(given: Given = {}) {
     addresses,
     heardBefore: () => given.heardBefore ?? false,
     family: () => given.family ?? "ipv4",
-    share: given.share ?? (() => Promise.resolve()),
+    share: given.share ?? ((_host, address) => Promise.resolve(address)),
     nameServers: {
       ask(asked, _stream, done) {
         passed.push(asked.name);
@@ -269,6 +269,7 @@ void t.test(
       async share(host, address) {
         shared.push(`${host} ${address}`);
         await first.promise;
+        return address;
       },
     });
     let replied = false;
@@ -309,7 +310,7 @@ void t.test(
       share(host, address) {
         told += 1;
         worker.set(host, address);
-        return Promise.resolve();
+        return Promise.resolve(address);
       },
     });
     const template = question("n00000.example.com", "A");

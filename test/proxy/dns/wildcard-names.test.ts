@@ -43,7 +43,7 @@ function rig(snapshot: Snapshot) {
     addresses,
     heardBefore: () => false,
     family: () => "ipv4",
-    share: () => Promise.resolve(),
+    share: (_host, address) => Promise.resolve(address),
     nameServers: { ask: (asked, _stream, done) => done(makeReply(asked, 0)) },
     count: (outcome) => outcomes.push(outcome),
   });
