@@ -100,8 +100,9 @@ export function makeConfig(
     take: (config, self) => inTurn(() => putInForce(config, self, atOnce)),
     push: (revision, resources, self, receivedAt) =>
       inTurn(async () => {
-        const { store, revision: number, digest } = revision;
-        const version = { store, revision: number, digest };
+        const { store, revision: number, digest, branch = "" } = revision;
+        const known = { store, revision: number, digest };
+        const version = branch === "" ? known : { ...known, branch };
         return (
           revisionFault(current?.version, revision) ??
           (await putInForce({ version, receivedAt, resources }, self, paced))

@@ -206,6 +206,9 @@ export class MeshConfig {
               [NODE.store]: current.version.store,
               [NODE.revision]: String(current.version.revision),
               [NODE.digest]: current.version.digest,
+              ...(current.version.branch === undefined
+                ? {}
+                : { [NODE.branch]: current.version.branch }),
               [NODE.receivedAt]: String(current.receivedAt),
             }),
       },

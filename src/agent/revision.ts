@@ -16,5 +16,7 @@ export function revisionFault(
     return `another store: the config in force is of store ${known.store} at revision ${known.revision}, and the control plane now has store ${revision.store} at revision ${revision.revision}; ${advice}`;
   if (revision.revision < known.revision)
     return `another store: the config in force is of revision ${known.revision}, and the control plane went back to revision ${revision.revision}; ${advice}`;
+  if (revision.parted === true)
+    return `another store: the config in force is of revision ${known.revision}, which is not in the history of the control plane's store, now at revision ${revision.revision}: a backup was put in its place; ${advice}`;
   return undefined;
 }

@@ -29,6 +29,8 @@ export interface SnapshotVersion {
   readonly store: string;
   readonly revision: number;
   readonly digest: string;
+  /** The branch of the store's history that the revision is on; absent where it has none. */
+  readonly branch?: string;
 }
 
 /** The workload beside which the proxy stands, as its certificate binds it (trap 16). */

@@ -317,6 +317,7 @@ export function encodePacked(json: Uint8Array): Buffer {
 /** The field of a response, to a sidecar of schema 3, that closes the push with it. */
 export function encodeClosing(closing: Revision): Buffer {
   const { store, revision: number, digest, accepted, selective } = closing;
+  const { branch = "", parted = false } = closing;
   return field(
     CLOSING_TAG,
     finish(closingType, {
@@ -326,6 +327,8 @@ export function encodeClosing(closing: Revision): Buffer {
       store: store || undefined,
       accepted: accepted || undefined,
       selective: selective || undefined,
+      branch: branch || undefined,
+      parted: parted || undefined,
     }),
   );
 }

@@ -81,6 +81,10 @@ export interface Revision {
   readonly digest: string;
   /** An operator has said that this store may replace the one that the sidecar knew. */
   readonly accepted: boolean;
+  /** The branch of the store's history that the revision is on; absent or "" where it has none. */
+  readonly branch?: string;
+  /** The revision that the sidecar said to hold is not in the store's history: a backup was put in its place. */
+  readonly parted?: boolean;
   /** The sidecar holds what its subscriptions name, with the results of its questions; without that, it holds everything in scope. */
   readonly selective: boolean;
 }

@@ -65,6 +65,8 @@ export const NODE = {
   /** The config in force, as its Revision said; absent without config. */
   store: "wherry.store",
   revision: "wherry.revision",
+  /** Absent where the Revision named none. */
+  branch: "wherry.branch",
   digest: "wherry.digest",
   /** Wall milliseconds at which that config was received. */
   receivedAt: "wherry.received-at",

@@ -57,6 +57,8 @@ const TYPES: Readonly<Record<string, readonly Field[]>> = {
     one(3, "digest", "string"),
     one(4, "accepted", "bool"),
     one(5, "selective", "bool"),
+    one(6, "branch", "string"),
+    one(7, "parted", "bool"),
   ],
   // A Revision within a response to a sidecar of schema 3.
   Closing: [
@@ -65,6 +67,8 @@ const TYPES: Readonly<Record<string, readonly Field[]>> = {
     one(3, "digest", "bytes"),
     one(4, "accepted", "bool"),
     one(5, "selective", "bool"),
+    one(6, "branch", "string"),
+    one(7, "parted", "bool"),
   ],
   EnrolRequest: [
     one(1, "token", "string"),

@@ -15,6 +15,14 @@ for (const [name, known, change, fault] of [
     /another store.*went back to revision 6.*wherry store accept 1111/,
   ],
   [
+    "the same store, later, without the revision that is known",
+    KNOWN,
+    { revision: 8, parted: true },
+    /another store.*revision 7.*backup.*wherry store accept 1111/,
+  ],
+  ["the same, accepted", KNOWN, { parted: true, accepted: true }, undefined],
+  ["the same, where nothing is known", undefined, { parted: true }, undefined],
+  [
     "another store, later",
     KNOWN,
     { store: "2222", revision: 900 },

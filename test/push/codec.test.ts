@@ -226,6 +226,8 @@ void t.test("revisions beyond 32 bits survive", (t) => {
     digest: "d",
     accepted: true,
     selective: true,
+    branch: "0a",
+    parted: true,
   };
   t.same(revision.decode(revision.encode(message)), message);
   t.end();
@@ -337,10 +339,13 @@ void t.test("the Revision that closes a push comes back as it was", (t) => {
     digest: "0f".repeat(32),
     accepted: true,
     selective: false,
+    branch: "",
+    parted: false,
   };
   for (const closing of [
     one,
     { ...one, store: "", accepted: false, selective: true },
+    { ...one, branch: "0123456789abcdef", parted: true },
   ])
     t.strictSame(
       atOnce(

@@ -215,6 +215,7 @@ const VERSION = Type.Object(
     store: Type.String(),
     revision: Type.Integer(),
     digest: Type.String(),
+    branch: Type.Optional(Type.String()),
   },
   CLOSED,
 );
@@ -378,6 +379,7 @@ export const SIDECAR_CONFIG: TSchema = Type.Object(
         store: Type.String(),
         revision: Type.Integer(),
         digest: Type.String(),
+        branch: Type.Optional(Type.String()),
       },
       CLOSED,
     ),

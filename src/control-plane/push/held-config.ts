@@ -2,6 +2,7 @@
 import type { WallMs } from "../../core/units.ts";
 import type { DeltaRequest, UnreadReport } from "../../push/messages.ts";
 import { NODE } from "../../push/names.ts";
+import type { Store } from "../store/store.ts";
 import type { Held, ScopedSet } from "./catalogue/scoped-set.ts";
 import type { ConfigVersion } from "./status.ts";
 
@@ -35,17 +36,19 @@ export interface HeldConfig {
 /** What a refusal's reason is cut to: it comes from the peer and is kept. */
 const LONGEST_REASON = 2048;
 
-/** What a stream's first request says that the sidecar holds. `own`: the store that is pushed from, and its revision now. */
+/** What a stream's first request says that the sidecar holds. `own`: the store that is pushed from, and the revision that is pushed. */
 export function heldAtStart(
   { node, initialVersions }: Pick<DeltaRequest, "node" | "initialVersions">,
-  own: { readonly store: string; readonly revision: number },
+  own: { readonly store: Pick<Store, "id" | "has">; readonly revision: number },
 ): HeldConfig {
   const metadata = node?.metadata ?? {};
-  const store = metadata[NODE.store];
-  const revision = Number(metadata[NODE.revision]);
+  const acknowledged = versionIn(metadata);
   const receivedAt = Number(metadata[NODE.receivedAt]);
   // Versions of another history compare with nothing: only the names count then, and all is sent.
-  const comparable = store === own.store && revision <= own.revision;
+  const comparable =
+    acknowledged?.store === own.store.id &&
+    acknowledged.revision <= own.revision &&
+    !isParted(acknowledged, own.store);
   return {
     held: new Map(
       Array.from(initialVersions, ([name, version]) => [
@@ -53,17 +56,30 @@ export function heldAtStart(
         { version: comparable ? version : "" },
       ]),
     ),
-    ...(store !== undefined && Number.isSafeInteger(revision)
-      ? {
-          acknowledged: {
-            store,
-            revision,
-            digest: metadata[NODE.digest] ?? "",
-          },
-        }
-      : {}),
+    ...(acknowledged === undefined ? {} : { acknowledged }),
     ...(receivedAt > 0 ? { receivedAt } : {}),
   };
+}
+
+function versionIn(
+  metadata: Readonly<Record<string, string>>,
+): ConfigVersion | undefined {
+  const store = metadata[NODE.store];
+  const branch = metadata[NODE.branch];
+  const revision = Number(metadata[NODE.revision]);
+  if (store === undefined || !Number.isSafeInteger(revision)) return undefined;
+  const known = { store, revision, digest: metadata[NODE.digest] ?? "" };
+  return branch === undefined ? known : { ...known, branch };
+}
+
+/** Whether the version is one that the store has had no more, since a backup was put in its place. Older sidecars do not say enough to tell. */
+export function isParted(
+  { store, revision, branch }: ConfigVersion,
+  own: Pick<Store, "id" | "has">,
+): boolean {
+  return (
+    store === own.id && branch !== undefined && !own.has({ revision, branch })
+  );
 }
 
 /** The sidecar has put the push in force. `at`: wall milliseconds. */

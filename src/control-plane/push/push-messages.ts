@@ -41,7 +41,7 @@ export interface PushTerms {
   /** Whether an earlier push of the stream has said the store. */
   readonly storeSaid: boolean;
   /** What the Revision says besides; asked when it is sent. */
-  readonly closing: () => Pick<Revision, "accepted" | "selective">;
+  readonly closing: () => Pick<Revision, "accepted" | "parted" | "selective">;
 }
 
 /** What a sidecar can read, by what it says of itself. */

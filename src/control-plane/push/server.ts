@@ -88,7 +88,7 @@ export async function startPushServer(
     inUse: () => sidecars.inUse(),
   });
   const sidecars = new Sidecars({
-    store: store.id,
+    store,
     accepted: (known) => acceptance.of(known),
     trust: () => options.trust?.value,
     ...{ registry, learned, clock, logger, meters, debts: new Debts(clock) },

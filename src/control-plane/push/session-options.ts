@@ -4,6 +4,7 @@ import type { Clock } from "../../core/clock.ts";
 import type { Logger } from "../../core/log.ts";
 import type { DeltaRequest } from "../../push/messages.ts";
 import type { PushMeters } from "../meters.ts";
+import type { Store } from "../store/store.ts";
 import type { Debts } from "./asked/debts.ts";
 import type { Feed } from "./feed.ts";
 import type { Peer } from "./peer.ts";
@@ -31,8 +32,8 @@ export interface SessionOptions {
   readonly peer: Peer;
   readonly call: ServerDuplexStream<DeltaRequest, Buffer>;
   readonly feed: Feed;
-  /** UUID of the store. */
-  readonly store: string;
+  /** What is pushed from. */
+  readonly store: Pick<Store, "id" | "branch" | "has">;
   /** Whether an operator lets this store take the place of the one that the sidecar knows, or its own later past. */
   readonly accepted: (known: { readonly store: string }) => boolean;
   readonly clock: Clock;

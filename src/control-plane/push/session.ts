@@ -14,6 +14,7 @@ import { GrpcError } from "./grpc.ts";
 import {
   acknowledge,
   heldAtStart,
+  isParted,
   refuse,
   type HeldConfig,
   type Offer,
@@ -287,7 +288,10 @@ export class Session {
     };
     const push: Push = {
       set,
-      version: { store, revision: feed.revision, digest: set.digest },
+      version: {
+        ...{ store: store.id, revision: feed.revision, digest: set.digest },
+        ...(store.branch === "" ? {} : { branch: store.branch }),
+      },
       rest: messagesOf(lacking, this.#form),
       nonce: "",
       closes: true,
@@ -301,19 +305,21 @@ export class Session {
   }
 
   #sendNext(push: Push): void {
-    const { call, counters, accepted } = this.#options;
+    const { call, counters, accepted, store } = this.#options;
     const message = push.rest.shift();
     if (message === undefined || this.#ended) return;
     this.#messages += 1;
     push.nonce = String(this.#messages);
     push.closes = message.closes;
     const { version, nonce } = push;
+    const known = this.#known.acknowledged ?? version;
     const bytes = encodeMessage(message, nonce, {
       form: this.#form,
       version,
       storeSaid: this.#storeSaid,
       closing: () => ({
-        accepted: accepted(this.#known.acknowledged ?? version),
+        accepted: accepted(known),
+        parted: isParted(known, store),
         selective: !this.#subscriptions.everything,
       }),
     });

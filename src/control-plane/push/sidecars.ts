@@ -27,8 +27,7 @@ import type {
 } from "./status.ts";
 
 export interface SidecarsOptions {
-  /** UUID of the store that is pushed from. */
-  readonly store: string;
+  readonly store: SessionOptions["store"];
   readonly accepted: SessionOptions["accepted"];
   readonly registry: Pick<Registry, "hold" | "lease">;
   readonly debts: SessionOptions["debts"];

@@ -8,6 +8,8 @@ export interface ConfigVersion {
   readonly store: string;
   readonly revision: number;
   readonly digest: string;
+  /** Absent where the store has no branches. */
+  readonly branch?: string;
 }
 
 export interface SidecarStatus {

@@ -55,6 +55,8 @@ export function openMemoryStore(options: MemoryStoreOptions): Store {
 class MemoryStore implements Store {
   readonly id: string = randomUUID();
   readonly fault = undefined;
+  /** Nobody makes a copy of it. */
+  readonly branch = "";
   readonly #clock: Clock;
   readonly #table = new ResourceTable();
   readonly #notes = new Map<string, string>();
@@ -66,6 +68,10 @@ class MemoryStore implements Store {
     this.#clock = clock;
     this.#audit = new MemoryAudit(audit);
     this.#history = new MemoryHistory(history);
+  }
+
+  has(): boolean {
+    return true;
   }
 
   revision(): Promise<number> {

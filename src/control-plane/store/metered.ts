@@ -27,6 +27,10 @@ export function meterStore(
     get fault() {
       return store.fault;
     },
+    get branch() {
+      return store.branch;
+    },
+    has: (known) => store.has(known),
     revision: () => store.revision(),
     get: (key) => store.get(key),
     list: (kind, namespace) => store.list(kind, namespace),

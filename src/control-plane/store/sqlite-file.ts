@@ -14,6 +14,7 @@ const APPLICATION_ID = 0x57485259;
 const SCHEMA_VERSION = 1;
 /** How notes begin in the table that has the store's id too. */
 const NOTE = "note:";
+const BRANCHES = "branches";
 /** Behind every other character in the order of names. */
 const LAST = "\u{10ffff}";
 
@@ -64,7 +65,7 @@ function cannotOpen(file: string, thrown: unknown, found?: string): StoreError {
   const message = messageOf(thrown);
   if (isDamaged(thrown))
     return new StoreError(
-      `${file} is damaged or not a database (${message}${found === undefined ? "" : `; its check found: ${found}`}). Nothing was changed. Put a backup in its place, or move it and ${basename(file)}-wal away to start empty and apply your files again`,
+      `${file} is damaged or not a database (${message}${found === undefined ? "" : `; its check found: ${found}`}). Nothing was changed. Move it and ${basename(file)}-wal away, both of them. Then put a backup in their place, or start empty and apply your files again`,
       { cause: thrown, damaged: true },
     );
   return new StoreError(
@@ -119,6 +120,9 @@ export type ChangeType = "create" | "update" | "remove";
 
 export interface Statements {
   id(): string;
+  /** The text of the branches of its history; undefined before the first. */
+  branches(): string | undefined;
+  setBranches(text: string): void;
   note(name: string): string | undefined;
   notes(prefix: string): Map<string, string>;
   /** Undefined removes it. */
@@ -213,8 +217,12 @@ function prepareAll(database: DatabaseSync): Statements["all"] {
 
 function prepareNotes(
   database: DatabaseSync,
-): Pick<Statements, "note" | "notes" | "setNote"> {
+): Pick<Statements, "note" | "notes" | "setNote" | "branches" | "setBranches"> {
   const note = database.prepare("SELECT value FROM meta WHERE name = ?");
+  const valueOf = (name: string): string | undefined => {
+    const value = note.get(name)?.["value"];
+    return typeof value === "string" ? value : undefined;
+  };
   const notes = database.prepare(
     "SELECT SUBSTR(name, ?) AS name, value FROM meta WHERE name >= ? AND name < ?",
   );
@@ -223,10 +231,9 @@ function prepareNotes(
     "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
   );
   return {
-    note(name) {
-      const value = note.get(NOTE + name)?.["value"];
-      return typeof value === "string" ? value : undefined;
-    },
+    branches: () => valueOf(BRANCHES),
+    setBranches: (text) => void setNote.run(BRANCHES, text),
+    note: (name) => valueOf(NOTE + name),
     notes: (prefix) =>
       new Map(
         notes

@@ -17,6 +17,7 @@ import {
   type Resource,
   type ResourceKey,
 } from "../../resources/envelope.ts";
+import { Branches, type KnownRevision } from "./branches.ts";
 import { follow, type History } from "./follow.ts";
 import { SqliteAudit } from "./sqlite-audit.ts";
 import { asStoreError } from "./sqlite-errors.ts";
@@ -50,8 +51,8 @@ import {
   putOne,
   removedOf,
   step,
-  type PlannedPut,
-  type PlannedRemoval,
+  withoutAfter,
+  writesOf,
 } from "./write.ts";
 import { WriteHealth } from "./write-health.ts";
 
@@ -89,6 +90,7 @@ class SqliteStore implements Store, History {
   readonly #health: WriteHealth;
   readonly #group: GroupCommit;
   readonly #closing = new AbortController();
+  #branches: Branches;
 
   constructor(options: SqliteStoreOptions) {
     const {
@@ -107,6 +109,7 @@ class SqliteStore implements Store, History {
       this.#audit = new SqliteAudit(this.#database, audit);
       this.id = this.#statements.id();
       this.#newest = watchSource(this.#statements.revision());
+      this.#branches = Branches.before(this.#statements.branches());
       this.#recent = new RecentChanges(this.#newest.value);
       this.#size = this.#statements.historySize();
       for (const resource of this.#statements.all())
@@ -126,6 +129,14 @@ class SqliteStore implements Store, History {
 
   get fault(): string | undefined {
     return this.#health.fault;
+  }
+
+  get branch(): string {
+    return this.#branches.present;
+  }
+
+  has(known: KnownRevision): boolean {
+    return this.#branches.have(known, this.#newest.value);
   }
 
   get newest(): Watch<number> {
@@ -327,7 +338,12 @@ class SqliteStore implements Store, History {
   }
 
   #commit(writes: readonly Write[], acts: readonly Act[]): void {
+    const before = this.#branches;
+    const branches =
+      writes.length > 0 ? before.begin(this.#newest.value) : before;
     this.#transaction(() => {
+      if (branches !== before)
+        this.#statements.setBranches(branches.toString());
       this.#audit.add(acts, this.#clock.wall());
       for (const { key, before, after, revision } of writes) {
         const body = JSON.stringify(after ?? before);
@@ -336,6 +352,7 @@ class SqliteStore implements Store, History {
         this.#record(revision, typeOf(before, after), body);
       }
     });
+    this.#branches = branches;
     // Readers and watchers may look only once the changes cannot be lost any more.
     for (const { key, before, after, revision } of writes) {
       if (after === undefined) this.#table.remove(key);
@@ -367,17 +384,6 @@ class SqliteStore implements Store, History {
       this.#size.rows -= 1;
     }
   }
-}
-
-/** Those that change something. */
-function writesOf(planned: readonly PlannedPut[]): Write[] {
-  return planned.flatMap(({ key, before, resource, revision }) =>
-    revision === undefined ? [] : { key, before, after: resource, revision },
-  );
-}
-
-function withoutAfter({ key, before, revision }: PlannedRemoval): Write {
-  return { key, before, after: undefined, revision };
 }
 
 function typeOf(

@@ -1,4 +1,5 @@
 /** What the control plane asks of a place that keeps resources: revisions, compare-and-swap, and a watch that misses nothing or says so. */
+import type { KnownRevision } from "./branches.ts";
 import type { Act, AuditPage, AuditQuery, Author } from "../audit/audit.ts";
 import {
   formatKey,
@@ -48,6 +49,10 @@ export interface Store {
   readonly id: string;
   /** Why nothing can be written now, while the disk is full or fails; undefined while it can. What is there can be read all the same. */
   readonly fault: string | undefined;
+  /** The branch of its history that the newest revision is on; "" where it has no branches. */
+  readonly branch: string;
+  /** Whether its history has the revision. One that was put back from a backup has not what was written since, whatever its newest revision is. */
+  has(known: KnownRevision): boolean;
   /** The newest revision; 0 before the first write. */
   revision(): Promise<number>;
   get(key: ResourceKey): Promise<Resource | undefined>;

@@ -10,6 +10,7 @@ import {
   type ResourceKey,
 } from "../../resources/envelope.ts";
 import { actOf, type Act, type Author } from "../audit/audit.ts";
+import type { Write } from "./group-commit.ts";
 import {
   ConflictError,
   type Done,
@@ -192,4 +193,15 @@ export function step<T>(run: () => T): Promise<T> {
   return new Promise((resolve) => {
     resolve(run());
   });
+}
+
+/** Those that change something. */
+export function writesOf(planned: readonly PlannedPut[]): Write[] {
+  return planned.flatMap(({ key, before, resource, revision }) =>
+    revision === undefined ? [] : { key, before, after: resource, revision },
+  );
+}
+
+export function withoutAfter({ key, before, revision }: PlannedRemoval): Write {
+  return { key, before, after: undefined, revision };
 }

@@ -13,7 +13,10 @@ import { NODE } from "../../../src/push/names.ts";
 import { service } from "../../support/control-plane/push-control-plane.ts";
 import { at } from "../../support/resources/random-mesh.ts";
 
-const own = { store: "ours", revision: 9 };
+const own = {
+  store: { id: "ours", has: () => true },
+  revision: 9,
+};
 const SELF = { namespace: "shop", labels: {}, name: "web-1" };
 const SERVICE = "Service/shop/orders";
 

@@ -39,7 +39,7 @@ async function port(
   });
   t.after(() => feed.close());
   const sidecars = new Sidecars({
-    ...{ clock, logger: silentLogger, store: store.id },
+    ...{ clock, logger: silentLogger, store },
     accepted: () => false,
     trust: () => undefined,
     debts,

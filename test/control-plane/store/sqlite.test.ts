@@ -288,7 +288,7 @@ void t.test(
       name: "StoreError",
       damaged: true,
       message:
-        /malformed; its check found: .*page \d+.*Nothing was changed.*backup.*store\.sqlite-wal/,
+        /malformed; its check found: .*page \d+.*Nothing was changed.*store\.sqlite-wal away.*backup/,
     });
     t.ok(readFileSync(file).equals(bytes));
   },

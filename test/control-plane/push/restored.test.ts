@@ -1,0 +1,93 @@
+/** A store that was put back from a backup goes on under the same id, and its revisions soon reach those that sidecars know. */
+import { copyFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import t from "tap";
+import { openSqliteStore } from "../../../src/control-plane/store/sqlite.ts";
+import type { Store } from "../../../src/control-plane/store/store.ts";
+import { systemClock } from "../../../src/core/clock.ts";
+import {
+  eventually,
+  MESH,
+  service,
+  serving,
+  startTestAgent,
+  startTestControlPlane,
+  until,
+} from "../../support/control-plane/push-control-plane.ts";
+
+const GATHER = { quiet: 10, most: 100 };
+
+function open(file: string): Store {
+  return openSqliteStore({ file, clock: systemClock });
+}
+
+for (const backup of ["stopped", "running"] as const)
+  void t.test(
+    `a config is kept that a backup of a ${backup} control plane knows nothing of`,
+    async (t) => {
+      const directory = t.testdir();
+      const [file, kept] = [join(directory, "a.sqlite"), join(directory, "b")];
+      let store = open(file);
+      await store.put(MESH, "absent");
+      if (backup === "running") {
+        await store.put(service("payments"), "absent");
+        await store.close();
+        copyFileSync(file, kept);
+        store = open(file);
+      } else {
+        await store.close();
+        copyFileSync(file, kept);
+        store = open(file);
+        await store.put(service("payments"), "absent");
+      }
+      await store.put(service("orders"), "absent");
+      const first = await startTestControlPlane(t, { store, gather: GATHER });
+      const agent = await startTestAgent(t, {
+        controlPlane: first.address,
+        token: await first.token(),
+        name: "web-1",
+      });
+      await serving(agent);
+      await eventually(
+        agent.snapshot,
+        (snapshot) => snapshot?.destination("orders", 80) !== undefined,
+      );
+      const { authority, port } = first;
+      await first.close();
+      await store.close();
+
+      rmSync(file);
+      copyFileSync(kept, file);
+      store = open(file);
+      t.teardown(() => store.close());
+      // The same names get the same versions, and are not the same.
+      await store.put(
+        service("payments", { selector: { app: "x" } }),
+        undefined,
+      );
+      await store.put(
+        service("orders", { ports: [{ port: 81, targetPort: 8081 }] }),
+        "absent",
+      );
+      for (let later = 0; later < 8; later += 1)
+        await store.put(service(`later-${later}`), "absent");
+      const { address, push } = await startTestControlPlane(t, {
+        ...{ store, authority, port, gather: GATHER },
+      });
+      t.equal(address, first.address);
+      const { refused } = await eventually(
+        agent.state,
+        ({ refused }) => refused !== undefined,
+      );
+      t.match(
+        refused?.reason,
+        new RegExp(`another store.*backup.*wherry store accept ${store.id}`),
+      );
+      t.ok(agent.snapshot.value?.destination("orders", 80), "as it was");
+
+      await until(async () => (await push.status())[0]?.refused !== undefined);
+      await push.accept(store.id);
+      await eventually(agent.state, ({ refused }) => refused === undefined);
+      t.ok(agent.snapshot.value?.destination("orders", 81));
+    },
+  );
