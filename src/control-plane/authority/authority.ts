@@ -199,15 +199,25 @@ class Issuing {
     );
   }
 
+  get #isDue(): boolean {
+    const now = this.options.clock.wall();
+    const root = this.#root;
+    const begin = this.#chain[0]?.validFromDate.getTime() ?? now;
+    // It was made while the clock was ahead: it would not begin for as long as that was.
+    if (now < begin && now >= root.validFromDate.getTime()) return true;
+    // Under a root that ends sooner, another certificate would end no later.
+    return (
+      this.notAfter - now < ISSUING_LEFT &&
+      root.validToDate.getTime() > this.notAfter
+    );
+  }
+
   /** Where the root's key is at hand, makes a new issuing certificate for the same key in time. */
   renew(): void {
-    const { clock, directory } = this.options;
+    const { directory } = this.options;
     const root = this.#root;
     const rootKey = this.#rootKey;
-    if (rootKey === undefined || this.notAfter - clock.wall() >= ISSUING_LEFT)
-      return;
-    // Under a root that ends sooner, another certificate would end no later.
-    if (root.validToDate.getTime() <= this.notAfter) return;
+    if (rootKey === undefined || !this.#isDue) return;
     try {
       const pem = issueIssuing(this.options, this.key, { root, rootKey });
       replaceIssuingCertificate(directory, pem);

@@ -29,6 +29,7 @@ import {
 import { BACKDATED } from "../authority/authority.ts";
 import { holderOf } from "../registry/registered-workload.ts";
 import type { MeshView } from "../push/catalogue/mesh-view.ts";
+import type { PushStatus } from "../push/status.ts";
 import type { Registry } from "../registry/registry.ts";
 import type { Store } from "../store/store.ts";
 
@@ -41,6 +42,8 @@ const OF_DELETED = "deleted.";
 const LONGEST: number = LONGEST_TTL + LONGEST_RENEWAL;
 /** Milliseconds between two looks for what is over. */
 const SWEEP = 60_000;
+/** Milliseconds after a start in which none goes that was over by then: it may be the clock that is ahead, and what is gone does not come back when that is set. */
+const SETTLED = 3_600_000;
 const RETRY = 1000;
 /** Bytes that a name may have. */
 const LONGEST_NAME = 253;
@@ -170,10 +173,13 @@ export class Revocations {
 
   /** Nobody holds a certificate any more that it concerns, or it was to end. */
   async #sweep(): Promise<void> {
-    const { store, logger } = this.#options;
+    const { store, clock, logger } = this.#options;
+    const { wall, at } = this.#opened;
     const now = Math.min(...this.#times());
+    const isSettled = clock.now() - at >= SETTLED;
     for (const resource of [...this.#known.values()]) {
-      if (endOf(resource) > now) continue;
+      const end = endOf(resource);
+      if (end > now || (end <= wall && !isSettled)) continue;
       const key = keyOf(resource);
       try {
         await store.remove(key, Number(resource.metadata.resourceVersion));
@@ -240,20 +246,27 @@ export function deletionFault(
     : undefined;
 }
 
-/** What puts out the instance of a Workload that a person takes away: the certificates that it has until now. Undefined where no sidecar registered it. */
+/**
+ * What puts out the instance of a Workload that a person takes away: the certificates that it has until now, and the one that it shows, which
+ * may begin later: it was issued by a clock ahead, or under an issuing certificate that has just begun. Undefined where no sidecar registered it.
+ */
 export function revocationOfDeleted(
   workload: Resource,
   clock: Pick<Clock, "wall">,
+  push: Pick<PushStatus, "shown">,
 ): Resource | undefined {
-  if (holderOf(workload) === undefined) return undefined;
+  const holder = holderOf(workload);
+  if (holder === undefined) return undefined;
   const { namespace, name } = keyOf(workload);
+  const instance = formatName(namespace, name);
+  const shown = push.shown(`${instance} ${holder}`)?.trust.issuedAt ?? 0;
   return {
     apiVersion: REVOCATION.apiVersion,
     kind: REVOCATION.kind,
     metadata: { name: nameOfDeleted(namespace, name) },
     spec: {
-      instance: formatName(namespace, name),
-      beginsUpTo: timestamp(clock.wall() - BACKDATED),
+      instance,
+      beginsUpTo: timestamp(Math.max(clock.wall(), shown) - BACKDATED),
       reason: "its Workload was deleted",
     },
   };

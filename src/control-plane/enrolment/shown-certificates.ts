@@ -51,8 +51,8 @@ export class ShownCertificates {
       const at = Number(text);
       if (Number.isFinite(at)) this.#newest.set(name.slice(NOTE.length), at);
     }
+    // Not at once: a clock that is ahead at the start is set by then.
     this.#stop = options.clock.every(FORGET_EVERY, () => this.#forget());
-    this.#forget();
   }
 
   get size(): number {

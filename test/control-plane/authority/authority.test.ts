@@ -13,6 +13,7 @@ import t from "tap";
 import {
   openAuthority,
   type Authority,
+  type SignedCertificate,
 } from "../../../src/control-plane/authority/authority.ts";
 import { UserError } from "../../../src/core/errors.ts";
 import { chainFault } from "../../../src/identity/chain.ts";
@@ -255,5 +256,38 @@ void t.test(
     authority.sign(createCsr(generatePrivateKey()), request);
     t.ok(authority.issuingNotAfter > before);
     t.equal(authority.renewalFault, undefined);
+  },
+);
+
+void t.test(
+  "an issuing certificate that a clock ahead has renewed does not outlast that clock",
+  async (t) => {
+    const directory = join(t.testdir(), "authority");
+    const clock = fakeClock();
+    const csr = createCsr(generatePrivateKey());
+    const authority = await open(directory, clock);
+    const mayBeUsed = ({ certificateChain }: SignedCertificate): boolean =>
+      chainFault(
+        readCertificates(certificateChain, "chain"),
+        readCertificates(authority.trustBundle, "root"),
+        clock.wall(),
+      ) === undefined;
+    clock.jump(2 * 365 * DAY);
+    authority.sign(csr, request);
+    clock.jump(-2 * 365 * DAY);
+    t.ok(mayBeUsed(authority.sign(csr, request)), "as it goes on");
+    clock.jump(2 * 365 * DAY);
+    authority.sign(csr, request);
+    clock.jump(-2 * 365 * DAY);
+    const again = await open(directory, clock);
+    t.ok(mayBeUsed(again.sign(csr, request)), "after a restart");
+    const issuing = readFileSync(join(directory, "issuing.crt"), "utf8");
+    clock.jump(-31 * DAY);
+    t.throws(() => again.sign(csr, request), { message: /set the clock/ });
+    t.equal(
+      readFileSync(join(directory, "issuing.crt"), "utf8"),
+      issuing,
+      "before the root begins, none is made",
+    );
   },
 );

@@ -135,6 +135,23 @@ void t.test("what no certificate can hang on is forgotten", async (t) => {
   t.equal((await store.notes("shown/")).size, 0);
 });
 
+void t.test("a clock that is ahead at the start forgets nothing", async (t) => {
+  const clock = fakeClock({ wall: WALL });
+  const store = openMemoryStore({ clock });
+  const options = { store, clock, logger: silentLogger };
+  const before = await openShownCertificates(options);
+  before.shown(since(-1));
+  await before.close();
+  clock.jump(400 * DAY);
+  const ahead = await openShownCertificates(options);
+  clock.advance(1000);
+  await ahead.close();
+  clock.jump(-400 * DAY);
+  const shown = await openShownCertificates(options);
+  t.equal(shown.isSuperseded(since(-2)), true);
+  await shown.close();
+});
+
 void t.test("a store that takes no note refuses nobody", async (t) => {
   const clock = fakeClock({ wall: WALL });
   const shown = await openShownCertificates({

@@ -217,10 +217,11 @@ void t.test("what a person takes away is put out up to now", async (t) => {
   const { plane, agent } = scene;
   const workload = await plane.store.get(WORKLOAD);
   if (workload === undefined) throw new Error("it has not registered");
-  const resource = revocationOfDeleted(workload, clock);
+  const { push } = plane;
+  const resource = revocationOfDeleted(workload, clock, push);
   if (resource === undefined) throw new Error("it is nobody's");
   t.equal(
-    revocationOfDeleted({ ...workload, metadata: { name: "x" } }, clock),
+    revocationOfDeleted({ ...workload, metadata: { name: "x" } }, clock, push),
     undefined,
     "nobody's",
   );
@@ -230,6 +231,21 @@ void t.test("what a person takes away is put out up to now", async (t) => {
   t.match(await renewed(scene), /is revoked/);
   // The begin of a certificate is in whole seconds.
   await until(async () => (await enrolledAs(scene, "web-1")) === "issued");
+});
+
+void t.test("also a certificate of a clock that was ahead", async (t) => {
+  const ahead = 7_200_000;
+  const scene = await bed(t);
+  const { plane, agent } = scene;
+  const workload = await plane.store.get(WORKLOAD);
+  if (workload === undefined) throw new Error("it has not registered");
+  // As the control plane's clock is once it is set back.
+  const back = { wall: () => clock.wall() - ahead };
+  const resource = revocationOfDeleted(workload, back, plane.push);
+  if (resource === undefined) throw new Error("it is nobody's");
+  await plane.store.put(resource, undefined);
+  await eventually(agent.state, ({ connected }) => !connected);
+  t.match(await renewed(scene), /is revoked/);
 });
 
 interface Followed {
@@ -278,6 +294,44 @@ void t.test("a clock that jumps ends none", async (t) => {
   clock.advance(540_000);
   t.equal(await left(), "b", "it is over by either clock");
   t.equal(revocations.faultOf(proof), undefined);
+});
+
+void t.test("a clock that was ahead at the start ends none", async (t) => {
+  const made = Date.parse("2026-01-01T00:00:00Z");
+  const clock = fakeClock({ wall: made });
+  const options = { store: openMemoryStore({ clock }), clock };
+  const { store } = options;
+  const until = "2026-01-08T00:00:00Z";
+  await store.put(revocation({ instance: "shop/a", until }, "a"), undefined);
+  await store.put(revocation({ instance: "shop/b" }, "b"), undefined);
+  const opened = async (): Promise<Revocations> => {
+    const revocations = await openRevocations({
+      ...{ ...options, logger: silentLogger },
+    });
+    t.after(() => revocations.close());
+    return revocations;
+  };
+  const ahead = 2 * (LONGEST_TTL + LONGEST_RENEWAL);
+  clock.jump(ahead);
+  const first = await opened();
+  clock.advance(59 * 60_000);
+  clock.jump(-ahead);
+  clock.advance(60_000);
+  await first.close();
+  const revocations = await opened();
+  for (const instance of ["shop/a", "shop/b"])
+    t.match(
+      revocations.faultOf({ uri: undefined, instance, certificate: undefined }),
+      /is revoked/,
+      instance,
+    );
+  clock.jump(ahead);
+  await revocations.close();
+  await opened();
+  clock.advance(3_600_000);
+  for (let turn = 0; turn < 5; turn += 1) await nextTurn();
+  const { resources } = await store.list("Revocation");
+  t.same(resources, [], "they go where it was right");
 });
 
 void t.test("an identity is that of every alias", async (t) => {

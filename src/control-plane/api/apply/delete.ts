@@ -190,12 +190,12 @@ async function putOut(
   options: ApiOptions,
   mesh: MeshView,
 ): Promise<void> {
-  const { store, clock } = options;
+  const { store, clock, push } = options;
   const puts: Put[] = [];
   for (const { key } of targets) {
     if (key.kind !== WORKLOAD.kind) continue;
     const found = await store.get(key);
-    const resource = found && revocationOfDeleted(found, clock);
+    const resource = found && revocationOfDeleted(found, clock, push);
     if (resource !== undefined) puts.push({ resource, expected: undefined });
   }
   const fault = deletionFault(

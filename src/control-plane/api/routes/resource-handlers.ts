@@ -146,7 +146,7 @@ export class ResourceHandlers {
     const judgeLease = (): void =>
       forbid(leaseRefusal(this.#options, target.principal, key));
     judgeLease();
-    const { mesh, observed, clock, store } = this.#options;
+    const { mesh, observed, clock, store, push } = this.#options;
     const view = (await mesh.current()).mesh;
     const pause = pauses(clock);
     const [warnings = []] = await impactOfRemovals(
@@ -155,7 +155,9 @@ export class ResourceHandlers {
       observed,
       pause,
     );
-    const revocation = stays ? undefined : revocationOfDeleted(found, clock);
+    const revocation = stays
+      ? undefined
+      : revocationOfDeleted(found, clock, push);
     const fault = deletionFault(view, revocation ? [revocation] : []);
     if (fault !== undefined) throw new ApiError("Conflict", fault);
     if (!dryRun) {
