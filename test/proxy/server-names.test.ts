@@ -1,11 +1,19 @@
 /** connection.sni: the host that TLS of the connection to the callee names. */
+import { once } from "node:events";
 import { connect as connectTcp, type Socket } from "node:net";
+import { duplexPair } from "node:stream";
 import { connect } from "node:tls";
 import t from "tap";
 import type { Resource } from "../../src/resources/envelope.ts";
 import { makeField } from "../../src/wire/fields.ts";
 import { overLink } from "../support/peers/over-link.ts";
-import { resource, withPair, type Pair } from "../support/meshes/pair.ts";
+import {
+  resource,
+  until,
+  withPair,
+  type Pair,
+} from "../support/meshes/pair.ts";
+import { fakeClock } from "../support/clocks/fake-clock.ts";
 
 function policy(action: string, condition: object): Resource {
   return resource("AuthorizationPolicy", "by-name", {
@@ -127,3 +135,75 @@ async function bytes(pair: Pair): Promise<void> {
   socket.write("\0not a handshake");
   await new Promise((resolve) => socket.once("close", resolve));
 }
+
+/** The hello of a client that names the host, in a record for each of `sizes` and one for the rest. */
+async function helloOf(
+  servername: string,
+  sizes: readonly number[],
+): Promise<Buffer> {
+  const [ours, theirs] = duplexPair();
+  const tls = connect({ socket: theirs, servername });
+  tls.on("error", () => undefined);
+  const [record] = (await once(ours, "data")) as [Buffer];
+  tls.destroy();
+  const parts: Buffer[] = [];
+  let rest = record.subarray(5);
+  for (const size of [...sizes, rest.length]) {
+    const part = rest.subarray(0, size);
+    rest = rest.subarray(part.length);
+    const head = Buffer.from(record.subarray(0, 5));
+    head.writeUInt16BE(part.length, 3);
+    if (part.length > 0) parts.push(head, part);
+  }
+  return Buffer.concat(parts);
+}
+
+void t.test("a denied name is not hidden by how it is sent", async (t) => {
+  const clock = fakeClock({ wall: Date.now() });
+  let reached = 0;
+  const rawApp = () => (socket: Socket) => {
+    socket.on("error", () => undefined);
+    socket.on("data", () => {
+      reached += 1;
+      socket.destroy();
+    });
+  };
+  const denied = await helloOf(NAME, []);
+  const spread = await helloOf(NAME, [60]);
+  const version = Buffer.from(denied);
+  version[1] = 4;
+  const alert = Buffer.from([21, 3, 1, 0, 2, 1, 90]);
+  const fine = await helloOf("orders.other", [60]);
+  const rows: readonly (readonly [string, Buffer, boolean])[] = [
+    ["at once", denied, false],
+    ["in two records", spread, false],
+    ["of no known version", version, false],
+    ["behind an alert", Buffer.concat([alert, denied]), false],
+    ["another name in two records", fine, true],
+    ["nothing at all", Buffer.alloc(0), false],
+    ["a beginning", denied.subarray(0, 4), false],
+    ["half a hello", denied.subarray(0, 100), false],
+    ["a record of two", spread.subarray(0, 65), false],
+  ];
+  const mesh = { mtls: { mode: "PERMISSIVE" } };
+  const options = { rawApp, mesh, clock, calleePublish: true } as const;
+  await withPair({ ...options, appProtocol: "tls" }, async (pair) => {
+    pair.apply([policy("DENY", values)]);
+    for (const [what, bytes, passes] of rows) {
+      const before = reached;
+      const timers = clock.pending;
+      const socket = connectTcp(published(pair), "127.0.0.1");
+      const closed = new Promise((resolve) => socket.once("close", resolve));
+      socket.on("error", () => undefined);
+      socket.resume();
+      socket.write(bytes);
+      if (!passes) {
+        await Promise.race([closed, until(() => clock.pending > timers)]);
+        clock.advance(5000);
+        socket.write(denied.subarray(bytes.length));
+      }
+      await closed;
+      t.equal(reached > before, passes, what);
+    }
+  });
+});

@@ -14,7 +14,11 @@ import type {
 } from "../../wire/exchange.ts";
 import { originalDestination } from "../../wire/original-destination.ts";
 import { classify, sniff, type Sniffed } from "../../wire/sniff.ts";
-import { readClientHello } from "../../wire/tls/client-hello.ts";
+import {
+  mayBeTls,
+  readClientHello,
+  type ClientHello,
+} from "../../wire/tls/client-hello.ts";
 import { readLittle } from "../../runtime/socket-data.ts";
 import type { Buffers } from "../../wire/buffers.ts";
 import {
@@ -160,10 +164,22 @@ const PASSED =
 const TAKEN =
   "no first words that tell the protocol: taken for HTTP; where the server speaks first, its Service has to declare the port tcp";
 
+const NOT_READ =
+  "what it says of TLS is not one whole ClientHello that names at most one host, within 5 s";
+
 /** The host that TLS names. */
 function nameIn({ kind, firstBytes }: Sniffed): string | undefined {
   return kind === "tls" ? readClientHello(firstBytes)?.serverName : undefined;
 }
+
+/** The same where more hangs on it: what has not come, or not come whole, names no host and may yet. */
+function helloIn({ firstBytes }: Sniffed): ClientHello {
+  if (firstBytes.length > 0 && !mayBeTls(firstBytes)) return NOT_TLS;
+  return readClientHello(firstBytes) ?? CUT_OFF;
+}
+
+const CUT_OFF: ClientHello = { serverName: undefined, unreadable: true };
+const NOT_TLS: ClientHello = { serverName: undefined, unreadable: false };
 
 /** A connection to the application that a packet rule redirected. */
 export function acceptCaptured(options: AcceptOptions, socket: Socket): void {
@@ -218,8 +234,11 @@ function acceptInbound(
     else
       look(socket, options, FOR_NAME, (sniffed) => {
         if (!serving.stillAdmits(socket, arrival.kind)) return;
-        const named = { ...info, serverName: nameIn(sniffed) };
-        serving.bytes(socket, authority, named, handler);
+        const { serverName, unreadable } = helloIn(sniffed);
+        // The application may read a name there that policy has not seen.
+        if (unreadable)
+          serving.turnAway(socket, arrival.kind, "hello not read", NOT_READ);
+        else serving.bytes(socket, authority, { ...info, serverName }, handler);
       });
     return;
   }
@@ -274,8 +293,8 @@ function look(
 }
 
 /** TLS names its host in its first record, which may come in pieces. */
-function hasSpoken(kind: Sniffed["kind"], bytes: Buffer): boolean {
-  return kind !== "tls" || readClientHello(bytes) !== undefined;
+function hasSpoken(_kind: Sniffed["kind"], bytes: Buffer): boolean {
+  return !mayBeTls(bytes) || readClientHello(bytes) !== undefined;
 }
 
 /** What came says what it is, and not the time that passed. */
