@@ -8,7 +8,7 @@ import type { Member } from "./rotation.ts";
 
 export interface MembersOptions {
   readonly push: Pick<PushStatus, "status">;
-  readonly registry: Pick<Registry, "registered">;
+  readonly registry: Pick<Registry, "registered" | "lease">;
   readonly clock: Pick<Clock, "now">;
 }
 
@@ -34,19 +34,26 @@ export class Members {
       if (connected) this.#seen.set(nameOf(sidecar), now);
     for (const [name, seen] of this.#seen)
       if (now - seen >= JUST_LEFT) this.#seen.delete(name);
-    const known = new Map<string, Member>();
+    const members: Member[] = [];
+    const present = new Set<string>();
     for (const sidecar of sidecars) {
       const name = nameOf(sidecar);
-      const counts = leased.has(name) || this.#seen.has(name);
-      // Several may have the name, each under an identity of its own: the one that is not connected is the one that is waited for.
-      if (counts && known.get(name)?.connected !== false)
-        known.set(name, memberOf(name, sidecar));
+      if (!leased.has(name) && !this.#seen.has(name)) continue;
+      // Several may have the name, each under an identity of its own: what one of them has says nothing of another.
+      members.push(memberOf(name, sidecar));
+      present.add(`${name} ${sidecar.identity}`);
     }
-    for (const sidecar of leased)
-      if (!known.has(sidecar))
-        known.set(sidecar, { sidecar, connected: false, takesRoots: true });
-    return [...known.values()].sort((a, b) => (a.sidecar < b.sidecar ? -1 : 1));
+    for (const sidecar of leased) {
+      const { identity = "" } = registry.lease(sidecar) ?? {};
+      if (!present.has(`${sidecar} ${identity}`))
+        members.push({ sidecar, connected: false, takesRoots: true });
+    }
+    return members.sort(byName);
   }
+}
+
+function byName({ sidecar: a }: Member, { sidecar: b }: Member): number {
+  return a < b ? -1 : a > b ? 1 : 0;
 }
 
 function nameOf({

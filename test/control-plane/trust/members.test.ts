@@ -1,6 +1,7 @@
 /** Which sidecars a rotation waits for, and when it forgets one that has left. */
 import t from "tap";
 import type { SidecarStatus } from "../../../src/control-plane/push/status.ts";
+import type { Registry } from "../../../src/control-plane/registry/registry.ts";
 import { Members } from "../../../src/control-plane/trust/members.ts";
 import { fakeClock } from "../../support/clocks/fake-clock.ts";
 import { TRUST_DOMAIN } from "../../support/control-plane/push-control-plane.ts";
@@ -27,6 +28,12 @@ function sidecar(
     agent: { version: "0.1.0", schema },
   };
 }
+
+/** Each Workload is of the account "web". */
+const lease: Registry["lease"] = (workload) => ({
+  ...{ workload, identity: sidecar("", true).identity },
+  ...{ ready: true, held: true, confirmed: true },
+});
 
 interface Look {
   /** Milliseconds since the look before. */
@@ -73,21 +80,27 @@ const TABLE: readonly (readonly [title: string, looks: readonly Look[]])[] = [
     ],
   ],
   [
-    "of two with the same name, the one that is not connected is waited for",
+    "of two with the same name, each is waited for",
     [
       {
         sidecars: [
           sidecar("a", false, { account: "old" }),
           sidecar("a", true, { account: "new" }),
         ],
-        counted: ["a!"],
+        counted: ["a!", "a"],
       },
       {
         sidecars: [
-          sidecar("a", true, { account: "new" }),
-          sidecar("a", false, { account: "old" }),
+          sidecar("a", true, { account: "web" }),
+          sidecar("a", true, { account: "other" }),
         ],
-        counted: ["a!"],
+        counted: ["a", "a"],
+      },
+      {
+        after: 60_000,
+        sidecars: [sidecar("a", true, { account: "other" })],
+        leased: ["shop/a"],
+        counted: ["a", "a!"],
       },
     ],
   ],
@@ -114,6 +127,7 @@ for (const [title, looks] of TABLE)
         get registered() {
           return [...(now.leased ?? [])];
         },
+        lease,
       },
     });
     for (const look of looks) {
@@ -137,7 +151,7 @@ void t.test("which of them take roots", async (t) => {
           sidecar("b", true, { schema: 5 }),
         ]),
     },
-    registry: { registered: ["shop/c"] },
+    registry: { registered: ["shop/c"], lease },
   });
   t.match(await members.look(), [
     { sidecar: "shop/a", takesRoots: false },

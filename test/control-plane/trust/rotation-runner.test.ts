@@ -35,7 +35,7 @@ void t.test("a look is a twentieth of the time, at most", async (t) => {
     const runner = new RotationRunner({
       ...{ trust, push: { status }, clock, logger },
       // It is not connected: the rotation stays where it is.
-      registry: { registered: ["shop/web-1"] },
+      registry: { registered: ["shop/web-1"], lease: () => undefined },
     });
     const after = async (ms: number): Promise<number> => {
       time.advance(ms);

@@ -98,7 +98,7 @@ async function trustFor(
     trustDomain: "cluster.local",
     ...{ ...parts, logger },
   });
-  const registry = { registered: [] };
+  const registry = { registered: [], lease: () => undefined };
   const rotation = new RotationRunner({ trust, registry, ...parts, logger });
   t.teardown(() => rotation.close());
   return { trust, rotation };
