@@ -41,6 +41,9 @@ const RESTRICTIONS: readonly string[] = [
 const WEAK = /md[245]|sha1(?!\d)/i;
 /** Bits of an RSA key that OpenSSL asks for. */
 const LEAST_RSA = 2048;
+/** The same, and the exponent, of a key whose signatures are verified for a stranger: a larger one costs 15 ms each time. */
+const LARGEST_RSA = 8192;
+const LARGEST_EXPONENT = 2n ** 32n;
 
 const UNDERSTOOD_IN_AUTHORITY: ReadonlySet<string> = new Set([
   ...UNDERSTOOD_IN_LEAF,
@@ -118,8 +121,8 @@ export function signingFault(certificate: X509Certificate): string | undefined {
 }
 
 /**
- * Why a chain with this certificate in it cannot be judged without OpenSSL: it is restricted in ways that are not read here, or is
- * weaker than OpenSSL takes. Throws DerError where it cannot be read.
+ * Why a chain with this certificate in it cannot be judged without OpenSSL: it is restricted in ways that are not read here, is
+ * weaker than OpenSSL takes, or costs more than a stranger may ask for. Throws DerError where it cannot be read.
  */
 export function opensslAloneFault(
   certificate: X509Certificate,
@@ -132,9 +135,14 @@ export function opensslAloneFault(
     return "it restricts what it signs";
   if (WEAK.test(certificate.signatureAlgorithm ?? "md5"))
     return "its signature is weak";
-  const { modulusLength } = certificate.publicKey.asymmetricKeyDetails ?? {};
-  return modulusLength !== undefined && modulusLength < LEAST_RSA
-    ? "its key is weak"
+  const { asymmetricKeyType, asymmetricKeyDetails = {} } =
+    certificate.publicKey;
+  if (asymmetricKeyType === "dsa") return "its key is a DSA key";
+  const { modulusLength = LEAST_RSA, publicExponent = 3n } =
+    asymmetricKeyDetails;
+  if (modulusLength < LEAST_RSA) return "its key is weak";
+  return modulusLength > LARGEST_RSA || publicExponent > LARGEST_EXPONENT
+    ? "its key is too large"
     : undefined;
 }
 

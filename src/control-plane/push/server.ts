@@ -158,7 +158,7 @@ function serve(
       serveStranger(socket, caller, options, pushed.arrived);
       break;
     case "untimely":
-      serveUntimely(socket, caller, options, pushed.arrived);
+      serveUntimely(socket, caller, options, pushed);
       break;
     case "peer":
       options.shown.shown(caller.peer);
@@ -242,14 +242,19 @@ function serveUntimely(
   socket: TLSSocket,
   caller: Extract<Caller, { kind: "untimely" }>,
   options: PushServerOptions,
-  arrived: () => void,
+  { arrived, renewing: pace }: Pushed,
 ): void {
   const { peer, by, reason } = caller;
   const handlers: Handlers = {
     ...strangerHandlers(reason, enrolFrom(caller, options, arrived)),
-    renew: renewing(peer, options, (csr) =>
-      options.enrolment.renewUntimely(peer, by, csr).finally(arrived),
-    ),
+    renew: renewing(peer, options, async (csr) => {
+      try {
+        pace.take(peer);
+        return await options.enrolment.renewUntimely(peer, by, csr);
+      } finally {
+        arrived();
+      }
+    }),
   };
   serveConnection(socket, handlers, STRANGER_LIMITS);
 }

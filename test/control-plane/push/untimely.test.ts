@@ -12,6 +12,7 @@ import {
   loadCredentials,
   type Credentials,
 } from "../../../src/identity/credentials.ts";
+import { REQUESTS } from "../../../src/control-plane/push/pace.ts";
 import { generatePrivateKey } from "../../../src/identity/private-key.ts";
 import { createCsr } from "../../../src/identity/x509.ts";
 import {
@@ -290,3 +291,25 @@ void t.test(
 function ownIssuers(chain: string): string {
   return chain.slice(chain.indexOf("-----BEGIN", 10));
 }
+
+void t.test("it renews as often as a valid one, and not more", async (t) => {
+  const setting = await enrolled(t);
+  const { plane, clock, first, certificates } = setting;
+  await certificates.close();
+  clock.advance(25 * HOUR);
+  const { address } = plane;
+  const { trustBundle } = first;
+  const client = openClient({
+    ...{ address, trustBundle, credentials: first, clock },
+    maxMessageBytes: 1_000_000,
+  });
+  t.teardown(() => client.close());
+  const csr = createCsr(generatePrivateKey());
+  const options = { clock, timeout: 15_000, signal };
+  const renewal = (): Promise<unknown> =>
+    call(client, ENROLMENT.Renew, { csr }, options);
+  for (let count = 0; count < REQUESTS.burst; count += 1) await renewal();
+  await t.rejects(renewal(), { code: status.RESOURCE_EXHAUSTED });
+  clock.advance(1000);
+  await renewal();
+});
