@@ -214,7 +214,10 @@ class Offer {
 
   #refuse(socket: Socket, refused: string): void {
     const reply: Reply = { refused };
-    if (!socket.destroyed) socket.end(lineOf(reply));
+    if (socket.writableEnded || socket.destroyed) return;
+    socket.write(lineOf(reply));
+    // It is not heard any more: it ends, and this process must not. One that stands still would keep others from coming.
+    socket.destroySoon();
   }
 
   #left(successor: Successor): void {

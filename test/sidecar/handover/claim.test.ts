@@ -13,7 +13,7 @@ import { connect, createServer, type AddressInfo, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { systemClock } from "../../../src/core/clock.ts";
+import { systemClock, type Clock } from "../../../src/core/clock.ts";
 import { silentLogger } from "../../../src/core/log.ts";
 import type { ListeningSocket } from "../../../src/proxy/downstream/handed-listeners.ts";
 import { descriptorOf } from "../../../src/runtime/socket-option.ts";
@@ -46,6 +46,7 @@ interface Older {
 async function startOlder(
   t: Test,
   directory: string = directoryOf(t),
+  clock: Clock = systemClock,
 ): Promise<Older> {
   const server = createServer((socket) => socket.end("older"));
   server.listen(0, "127.0.0.1");
@@ -69,7 +70,7 @@ async function startOlder(
         return Promise.resolve();
       },
     },
-    clock: systemClock,
+    clock,
     logger: silentLogger,
   });
   t.teardown(() => {
@@ -209,6 +210,32 @@ void t.test("wishes that make no sense are refused", async (t) => {
     (is) => is !== undefined,
   );
 });
+
+void t.test(
+  "a newer process that was refused neither takes over nor stays in the way",
+  async (t) => {
+    const clock = fakeClock();
+    const older = await startOlder(t, directoryOf(t), clock);
+    const socket = connect({ path: older.path, allowHalfOpen: true });
+    t.teardown(() => socket.destroy());
+    socket.on("error", () => undefined);
+    socket.write('{"ask":"sockets","from":0,"format":1}\n');
+    const [sockets] = (await once(socket, "data")) as [Buffer];
+    t.match(String(sockets), /^\{"sockets":/);
+    // The last moment.
+    clock.advance(120_000);
+    const [refused] = (await once(socket, "data")) as [Buffer];
+    t.match(String(refused), /it took too long/);
+    socket.write('{"ask":"drain"}\n');
+    await eventually(
+      "another one may come, though this one ends nothing",
+      WITHIN,
+      () => claimed(older).catch(() => undefined),
+      (is) => is !== undefined,
+    );
+    t.equal(older.handedOver, 0);
+  },
+);
 
 void t.test(
   "another user's process gets nothing, even where it may connect",
