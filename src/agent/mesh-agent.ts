@@ -165,6 +165,8 @@ function agentOf(
     async letGo() {
       await interest?.settled();
       await end("another process of this sidecar goes on");
+      // Connections outlive this process' turn, and policy changes.
+      await config.followDisk();
     },
     async close() {
       interest?.close();

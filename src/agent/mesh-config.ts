@@ -10,6 +10,7 @@ import type { WorkloadSpec } from "../resources/workload/schema.ts";
 import type { RefusedConfig } from "./agent.ts";
 import type { AgentStatus } from "./agent-status.ts";
 import type { Config } from "./config.ts";
+import { followDisk } from "./disk-follower.ts";
 import { LastKnownGood } from "./last-known-good.ts";
 import { describeSelf } from "./self.ts";
 import { InterestOnDisk } from "./interest/interest-on-disk.ts";
@@ -47,6 +48,7 @@ export class MeshConfig {
   /** Whose config is to be written; undefined where what is on disk is what is in force, or is being written. */
   #toKeep: SelfDescription | undefined;
   #cancelKeep: Cancel | undefined;
+  #stopFollowing: Cancel | undefined;
 
   constructor(options: MeshConfigOptions) {
     const { directory, version, clock, logger, status, interest } = options;
@@ -223,9 +225,21 @@ export class MeshConfig {
 
   /** Resolves when what is to be kept is on disk. */
   async close(): Promise<void> {
+    this.#stopFollowing?.();
     this.#cancelKeep?.();
     this.#keepNow();
     await Promise.all([this.#disk.close(), this.#interestOnDisk.close()]);
+  }
+
+  /** Closed, and another process keeps what the control plane says: until it is closed again, that is put in force here, too. */
+  async followDisk(): Promise<void> {
+    const { config, directory, version, clock } = this.#options;
+    const owner = this.#self;
+    if (owner === undefined) return;
+    this.#stopFollowing = await followDisk({
+      ...{ directory, owner, version, clock },
+      take: (kept) => config.take(kept, owner),
+    });
   }
 
   async #boot(owner: SelfDescription): Promise<void> {
