@@ -11,6 +11,7 @@ import {
   hasAdministrator,
   newTokenText,
   readmitAdministrator,
+  wasRevoked,
 } from "./tokens.ts";
 
 /** development lets calls through that no policy speaks of; production refuses them. */
@@ -52,7 +53,7 @@ export async function ensureMesh(
 
 /**
  * Sees to it that somebody can administer. A store that has lost its administrators (or never had one) gets that of the token file,
- * so that the file goes on working when a database was lost; without a file, or with an empty one, a new token is made.
+ * so that the file goes on working when a database was lost; without a file, or with an empty one, or where its token was revoked, a new token is made.
  * Resolves with the file's path.
  */
 export async function ensureAdministrator(
@@ -65,7 +66,8 @@ export async function ensureAdministrator(
   const text = await readToken(file);
   const wanted = text === "" || !(await hasAdministrator(store, clock));
   if (!wanted) return file;
-  if (text !== undefined && text !== "") {
+  const isRevoked = await wasRevoked(store, text ?? "");
+  if (text !== undefined && text !== "" && !isRevoked) {
     if (!(await readmitAdministrator(store, text)))
       throw new UserError(
         `${file} holds no API token: empty or remove it to have a new one made`,
@@ -80,7 +82,12 @@ export async function ensureAdministrator(
   // The file comes first: a start that ended between the two would leave an administrator whose token nobody has.
   await writeSecret(file, token);
   await readmitAdministrator(store, token);
-  logger.info({ file }, "an administrator's token was made");
+  logger.info(
+    { file },
+    isRevoked
+      ? "the token of the file was revoked, and nobody else is an administrator by token: another one was made"
+      : "an administrator's token was made",
+  );
   return file;
 }
 

@@ -44,6 +44,8 @@ export interface MadeToken {
 }
 
 const PREFIX = "wherryapi1";
+/** How the store's notes of revoked administrators' tokens begin; then comes the ID. */
+const REVOKED = "revoked/";
 const SHAPE = /^wherryapi1\.([0-9a-f-]{36})\.([A-Za-z0-9_-]{43})$/;
 
 export interface ApiTokenRequest {
@@ -132,6 +134,12 @@ export async function hasAdministrator(
   });
 }
 
+/** Whether the API token of that text was revoked in this store: what a file has of it makes nobody an administrator. */
+export async function wasRevoked(store: Store, text: string): Promise<boolean> {
+  const [, id] = SHAPE.exec(text) ?? [];
+  return id !== undefined && (await store.note(REVOKED + id)) !== undefined;
+}
+
 /** True where there was one to remove. */
 export async function revokeToken(
   store: Store,
@@ -140,7 +148,11 @@ export async function revokeToken(
   author?: Author,
 ): Promise<boolean> {
   const key = { kind, namespace: "", name: id };
-  if ((await store.get(key)) === undefined) return false;
+  const found = await store.get(key);
+  if (found === undefined) return false;
+  // First: a start that ended between the two would leave it to a file.
+  if (kind === API_TOKEN && (found.spec as ApiTokenSpec).role === "admin")
+    await store.setNote(REVOKED + id, "");
   await store.remove(key, undefined, author);
   return true;
 }

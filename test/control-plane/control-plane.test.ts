@@ -138,6 +138,31 @@ void t.test(
 );
 
 void t.test(
+  "the token of the file does not come back once it is revoked",
+  async (t) => {
+    const directory = t.testdir();
+    const file = join(directory, "state", "admin.token");
+    const first = await start(t, directory);
+    const old = readFileSync(file, "utf8").trim();
+    const path = `/tokens/api/${old.split(".")[1] ?? ""}`;
+    const headers = { authorization: `Bearer ${old}` };
+    const method = "DELETE";
+    const revoked = await fetch(`${first.apiUrl}${path}`, { method, headers });
+    t.equal(revoked.status, 200);
+    await first.close();
+    const second = await start(t, directory);
+    t.equal((await call(second, "/status", old)).status, 401);
+    const fresh = readFileSync(file, "utf8").trim();
+    t.not(fresh, old);
+    t.equal((await call(second, "/status", fresh)).status, 200);
+    await second.close();
+    const third = await start(t, directory);
+    t.equal(readFileSync(file, "utf8").trim(), fresh);
+    t.equal((await call(third, "/status", old)).status, 401);
+  },
+);
+
+void t.test(
   "the token file: removed it stays away, emptied it is made anew, nonsense is refused",
   async (t) => {
     const directory = t.testdir();
