@@ -1,7 +1,9 @@
 /** One request of `wherry apply` or `wherry delete -f`: what became of each resource, and what is said of it, at its place in the files. */
+import { itemsIn } from "./answers.ts";
 import { isObject } from "../core/text/json.ts";
 import { ApiError, textOf, type ApiClient, type Cause } from "./client.ts";
 import { findingLine, type Manifests } from "./manifests.ts";
+import { titleOf } from "./paths.ts";
 
 export type Manifest = Manifests["resources"][number];
 
@@ -40,19 +42,21 @@ export async function sendBatch(
   const items = batch.map(({ resource }) => resource);
   try {
     const { body } = await api.call("POST", path, { items });
+    const told = itemsIn(body).map(({ outcome }) => textOf(outcome));
     const result = isObject(body) ? body : {};
-    const outcomes = listIn(result["items"]).map(({ outcome }) =>
-      textOf(outcome),
+    const causes = listIn(result["causes"]).map(causeOf);
+    const outcomes = batch.map((_manifest, index) =>
+      DONE.includes(told[index] ?? "") ? told[index] : undefined,
     );
+    const silent = outcomes.findIndex((outcome) => outcome === undefined);
     return {
       batch,
-      outcomes: batch.map((_manifest, index) => {
-        const outcome = outcomes[index];
-        return outcome === "refused" || outcome === "skipped"
-          ? undefined
-          : outcome;
-      }),
-      causes: listIn(result["causes"]).map(causeOf),
+      outcomes,
+      // What was skipped was so for the refusal of another.
+      causes:
+        silent >= 0 && causes.length === 0
+          ? [unsaid(batch, silent, told[silent])]
+          : causes,
       warnings: listIn(result["warnings"]).map(causeOf),
     };
   } catch (error) {
@@ -62,6 +66,24 @@ export async function sendBatch(
     if (causes.every(({ index }) => index === undefined)) throw error;
     return { batch, outcomes: [], causes, warnings: [] };
   }
+}
+
+/** Outcomes of what was done, or needed not to be. */
+const DONE = ["created", "configured", "unchanged", "deleted", "missing"];
+
+/** A success is what the response says to be one. */
+function unsaid(
+  batch: readonly Manifest[],
+  index: number,
+  outcome: string | undefined,
+): ItemCause {
+  const resource = batch[index]?.resource;
+  const title = resource === undefined ? "" : `${titleOf(resource)}: `;
+  return {
+    index: undefined,
+    path: "",
+    message: `${title}the response does not say what became of it${outcome === undefined || outcome === "" ? "" : ` ("${outcome}")`}`,
+  };
 }
 
 export function faultLines({ batch, causes }: Sent): string[] {

@@ -11,6 +11,7 @@ import { withoutFinalSlashes } from "../core/text/url.ts";
 import { readSecret } from "../core/secret-file.ts";
 import type { Command } from "commander";
 import type { CliContext } from "./context.ts";
+import { LONGEST_RESPONSE, readBody } from "./answers.ts";
 import { option } from "./settings.ts";
 
 export interface ApiAnswer {
@@ -134,16 +135,21 @@ export async function connectApi(
             : { ...headers, "content-type": "application/json" },
         body: body === undefined ? null : JSON.stringify(body),
         headersTimeout: 30_000,
+        signal: context.stop,
         ...dispatcher,
       });
     } catch (error) {
-      throw unreachable(base, error);
+      throw unreachable(context, base, error);
     }
   };
   return {
     async call(method, path, body, accepted = []) {
       const answer = await untilServed(context, () => send(method, path, body));
-      const text = await answer.body.text();
+      const text = await readBody(answer.body, LONGEST_RESPONSE).catch(
+        (error: unknown) => {
+          throw unreachable(context, base, error);
+        },
+      );
       const parsed = parseAnswer(base, path, text);
       if (answer.statusCode < 300 || accepted.includes(answer.statusCode))
         return {
@@ -244,7 +250,13 @@ function warningsOf(header: string | string[] | undefined): string[] {
   );
 }
 
-function unreachable(base: string, error: unknown): UserError {
+function unreachable(
+  { stop }: CliContext,
+  base: string,
+  error: unknown,
+): unknown {
+  if (stop.aborted) return stop.reason;
+  if (error instanceof UserError) return error;
   const why = systemCode(error) ?? messageOf(error);
   return new UserError(
     `no control plane responds at ${base} (${why}): start one with "npm start" or "wherry control-plane", or name another with --server`,

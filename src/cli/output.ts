@@ -24,9 +24,16 @@ export function printOutput(
   context.print(output === "json" ? asJson(value) : text());
 }
 
-/** What others wrote in one line of ours: it cannot begin another. */
+/** What ends a line somewhere, or turns the order of what follows about (UAX 9). */
+const TURNS = /[\u2028\u2029\u202a-\u202e\u2066-\u2069]/g;
+
+/** What others wrote in one line of ours: it cannot begin another, nor show what is in it in another order. */
 export function inOneLine(text: string): string {
-  return text.replaceAll(/[\n\r]+/g, " ");
+  return text.replaceAll(/[\n\r]+/g, " ").replaceAll(TURNS, escaped);
+}
+
+function escaped(character: string): string {
+  return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
 }
 
 /** What a painter writes, or else a control character (C0, DEL, C1) that is neither the end of a line nor a tab. */
@@ -38,8 +45,6 @@ const CONTROL = /\u001b\[(?:1|2|22|3[1-69])m|[\0-\x08\x0b-\x1f\x7f-\x9f]/g;
  */
 export function visible(text: string, colours: boolean): string {
   return text.replaceAll(CONTROL, (found) =>
-    colours && found.length > 1
-      ? found
-      : `\\u${found.charCodeAt(0).toString(16).padStart(4, "0")}${found.slice(1)}`,
+    colours && found.length > 1 ? found : `${escaped(found)}${found.slice(1)}`,
   );
 }

@@ -7,10 +7,11 @@ export function table(
   given: readonly (readonly string[])[],
 ): string {
   const rows = given.map((row) => row.map(inOneLine));
+  // Not by one call with all of them: a call has only so many arguments.
   const widths = header.map((name, column) =>
-    Math.max(
+    rows.reduce(
+      (width, row) => Math.max(width, plain(row[column] ?? "").length),
       name.length,
-      ...rows.map((row) => plain(row[column] ?? "").length),
     ),
   );
   const line = (cells: readonly string[]): string =>

@@ -1,7 +1,7 @@
 /** What sidecars and writers of resources say reaches a terminal as text, and as nothing else. */
 import t from "tap";
 import { parse } from "yaml";
-import { visible } from "../../src/cli/output.ts";
+import { inOneLine, visible } from "../../src/cli/output.ts";
 import { runCli, withServer, type Ran } from "../support/control-plane/cli.ts";
 
 /** Clears the screen, in 7 and in 8 bits; sets a title; goes back over the line; hides what follows. */
@@ -30,6 +30,32 @@ void t.test(
     t.end();
   },
 );
+
+void t.test("what turns the order of text about is shown", (t) => {
+  t.equal(
+    inOneLine("a\u202eb\u2066c\u2069\u2028d\r\ne \u05d0\u200f"),
+    "a\\u202eb\\u2066c\\u2069\\u2028d e \u05d0\u200f",
+    "marks of right-to-left text stay",
+  );
+  t.end();
+});
+
+void t.test("an annotation begins no line of a description", async (t) => {
+  const server = await withServer(t, (_request, response) =>
+    response.end(
+      JSON.stringify({
+        ...{ apiVersion: "v1", kind: "Service", spec: {} },
+        metadata: { name: "a", annotations: { x: "1\nKind: \u202eother" } },
+      }),
+    ),
+  );
+  const { code, out } = await runCli(
+    ["describe", "service", "a", "--server", server],
+    { environment },
+  );
+  t.equal(code, 0);
+  t.match(out, /^Annotations: +x=1 Kind: \\u202eother$/m);
+});
 
 void t.test("a sidecar's words neither act nor begin a line", async (t) => {
   const line = `\nshop/good-1  connected\n${HOSTILE}`;

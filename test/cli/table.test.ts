@@ -58,3 +58,9 @@ void t.test("an age has its largest unit and the one below", (t) => {
   for (const [ms, text] of rows) t.equal(age(ms), text, String(ms));
   t.end();
 });
+
+void t.test("a table has any number of rows", (t) => {
+  const rows = Array.from({ length: 300_000 }, () => ["n", "m"]);
+  t.equal(table(["N", "M"], rows).length, 300_001 * "N  M\n".length);
+  t.end();
+});

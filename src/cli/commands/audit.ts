@@ -5,6 +5,7 @@ import { parseDuration } from "../../core/duration.ts";
 import { UserError } from "../../core/errors.ts";
 import type { AuditEntry } from "../../control-plane/audit/audit.ts";
 import type { FieldChange } from "../../control-plane/audit/differences.ts";
+import { itemsIn } from "../answers.ts";
 import {
   connectApi,
   withServer,
@@ -12,7 +13,7 @@ import {
   type ServerOptions,
 } from "../client.ts";
 import type { CliContext } from "../context.ts";
-import { outputOption, printOutput } from "../output.ts";
+import { inOneLine, outputOption, printOutput } from "../output.ts";
 import { kindFor } from "../paths.ts";
 import { table } from "../table.ts";
 
@@ -118,7 +119,12 @@ async function readEntries(
       ...(next === undefined ? {} : { before: String(next) }),
     });
     const { body } = await api.call("GET", `/audit?${parameters.toString()}`);
+    itemsIn(body);
     const page = body as Page;
+    if (next !== undefined && !((page.next ?? 0) < next))
+      throw new UserError(
+        "the audit log leads back to where it was: is that the control plane's API?",
+      );
     entries.push(...page.items);
     next = page.next;
   } while (next !== undefined && entries.length < most);
@@ -172,7 +178,7 @@ function describeAll(entries: readonly AuditEntry[]): string {
       ];
     })
     .flat()
-    .map((line) => `${line}\n`)
+    .map((line) => `${inOneLine(line)}\n`)
     .join("");
 }
 

@@ -4,6 +4,7 @@ import { wait } from "../../core/clock.ts";
 import { UserError } from "../../core/errors.ts";
 import { isObject } from "../../core/text/json.ts";
 import { stayAwake } from "../../runtime/program.ts";
+import { itemsIn, textIn } from "../answers.ts";
 import {
   connectApi,
   textOf,
@@ -43,11 +44,10 @@ export function registerCa(program: Command, context: CliContext): void {
     .description("print the trusted roots as PEM, for sidecars on files")
     .action(async (options: ServerOptions) => {
       const body = await readTrust(await connectApi(context, options));
-      context.print(
-        listOf(body["roots"])
-          .map((root) => textOf(root["certificate"]))
-          .join(""),
-      );
+      const roots = itemsIn(body, "roots");
+      // It is for a file, and sidecars would trust nobody by an empty one.
+      if (roots.length === 0) throw new UserError("the mesh has no root");
+      context.print(roots.map((root) => textIn(root, "certificate")).join(""));
     });
   withServer(ca.command("rotate"))
     .description(
@@ -86,6 +86,7 @@ async function rotate(
     ...(abandon === undefined ? {} : { abandon }),
     ...(force === undefined ? {} : { force }),
   });
+  itemsIn(body, "roots");
   if (options.wait === true) await follow(context, api, timeout);
   else context.print(describe(body));
 }
@@ -120,6 +121,7 @@ async function follow(
 
 async function readTrust(api: ApiClient): Promise<Record<string, unknown>> {
   const { body } = await api.call("GET", "/trust");
+  itemsIn(body, "roots");
   return isObject(body) ? body : {};
 }
 

@@ -7,10 +7,11 @@ import {
   type Resource,
   type ShadowStatus,
 } from "../../resources/envelope.ts";
+import { resourceIn } from "../answers.ts";
 import { connectApi, withServer, type ServerOptions } from "../client.ts";
 import type { CliContext } from "../context.ts";
 import { kindFor, resourcePath } from "../paths.ts";
-import { outputOption, printOutput } from "../output.ts";
+import { inOneLine, outputOption, printOutput } from "../output.ts";
 import { option } from "../settings.ts";
 import { age, painter, table, type Paint } from "../table.ts";
 
@@ -38,7 +39,7 @@ export function registerDescribe(program: Command, context: CliContext): void {
         "GET",
         resourcePath(kindFor(kind), options.namespace, name),
       );
-      const resource = body as Resource;
+      const resource = resourceIn(body);
       printOutput(context, options, resource, () =>
         describe(resource, context),
       );
@@ -73,7 +74,7 @@ function describe(
   const head = known
     .map(
       ([label, value]) =>
-        `${paint("bold", `${label}:`.padEnd(width))}${value}\n`,
+        `${paint("bold", `${label}:`.padEnd(width))}${inOneLine(value)}\n`,
     )
     .join("");
   const spec = stringify(resource.spec, { lineWidth: 0 }).replaceAll(

@@ -1,10 +1,10 @@
 /** `wherry get KIND [NAME]`: resources as a table, as YAML, as JSON. */
-import { isObject } from "../../core/text/json.ts";
 import type { Command } from "commander";
 import { stringify } from "yaml";
 import { parseTimestamp, type Clock } from "../../core/clock.ts";
 import { DEFAULT_NAMESPACE, type Resource } from "../../resources/envelope.ts";
 import type { KindDefinition } from "../../resources/registry.ts";
+import { itemsIn, resourceIn } from "../answers.ts";
 import {
   connectApi,
   withServer,
@@ -55,7 +55,7 @@ export function registerGet(program: Command, context: CliContext): void {
           context.print(
             render(
               definition,
-              [body as Resource],
+              [resourceIn(body)],
               options,
               context.clock,
               false,
@@ -102,9 +102,7 @@ export async function listResources(
     "GET",
     `${collectionPath(kind, namespace)}${query}`,
   );
-  return isObject(body) && Array.isArray(body["items"])
-    ? (body["items"] as Resource[])
-    : [];
+  return itemsIn(body).map(resourceIn);
 }
 
 function render(

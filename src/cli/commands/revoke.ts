@@ -10,6 +10,7 @@ import {
   REVOCATION,
   type RevocationSpec,
 } from "../../resources/revocation/schema.ts";
+import { itemsIn, resourceIn } from "../answers.ts";
 import {
   connectApi,
   textOf,
@@ -81,7 +82,7 @@ async function put(
     ...(reason === undefined ? {} : { reason }),
   };
   const name = nameFor(named);
-  const { warnings } = await api.call(
+  const { body, warnings } = await api.call(
     "PUT",
     resourcePath(REVOCATION, "", name),
     {
@@ -91,6 +92,7 @@ async function put(
       spec,
     },
   );
+  resourceIn(body);
   for (const warning of warnings) context.complain(`${warning}\n`);
   context.print(`${named} is revoked (revocation/${name})\n`);
 }
@@ -120,10 +122,7 @@ async function list(
 ): Promise<void> {
   const api = await connectApi(context, options);
   const { body } = await api.call("GET", collectionPath(REVOCATION, ""));
-  const items =
-    isObject(body) && Array.isArray(body["items"])
-      ? body["items"].filter(isObject)
-      : [];
+  const items = itemsIn(body);
   printOutput(context, options, items, () =>
     table(["REVOKED", "SINCE", "UNTIL", "REASON", "NAME"], items.map(row)),
   );
@@ -179,12 +178,10 @@ async function holderOf(
   serial: string,
 ): Promise<string | undefined> {
   const { body } = await api.call("GET", "/status");
-  const items =
-    isObject(body) && Array.isArray(body["sidecars"]) ? body["sidecars"] : [];
   const wanted = normalSerial(serial);
-  const found = items
-    .filter(isObject)
-    .find(({ certificateSerial }) => certificateSerial === wanted);
+  const found = itemsIn(body, "sidecars").find(
+    ({ certificateSerial }) => certificateSerial === wanted,
+  );
   return found === undefined
     ? undefined
     : `${textOf(found["namespace"])}/${textOf(found["name"])}`;

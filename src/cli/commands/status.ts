@@ -4,6 +4,7 @@ import type { ActiveFault } from "../../control-plane/faults.ts";
 import type { Unconfirmed } from "../../control-plane/registry/lease.ts";
 import type { SidecarStatus } from "../../control-plane/push/status.ts";
 import type { Instead } from "../../push/stand-in.ts";
+import { itemsIn } from "../answers.ts";
 import { connectApi, withServer, type ServerOptions } from "../client.ts";
 import type { CliContext } from "../context.ts";
 import { inOneLine, outputOption, printOutput } from "../output.ts";
@@ -78,6 +79,7 @@ export function registerStatus(program: Command, context: CliContext): void {
         return;
       }
       const { body } = await api.call("GET", "/status");
+      itemsIn(body, "sidecars");
       const status = body as MeshStatus;
       printOutput(context, options, status, () =>
         render(status, painter(context.colours)),

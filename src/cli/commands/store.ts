@@ -1,6 +1,8 @@
 /** `wherry store`: which store the control plane serves from, and the word that sidecars may take another one's config. */
 import { isObject } from "../../core/text/json.ts";
 import type { Command } from "commander";
+import { UserError } from "../../core/errors.ts";
+import { bodyWith, textIn } from "../answers.ts";
 import {
   connectApi,
   textOf,
@@ -21,6 +23,7 @@ export function registerStore(program: Command, context: CliContext): void {
       const { body } = await (
         await connectApi(context, options)
       ).call("GET", "/store");
+      textIn(body, "id");
       printOutput(context, options, body, () => describe(body));
     });
   withServer(store.command("accept"))
@@ -32,6 +35,8 @@ export function registerStore(program: Command, context: CliContext): void {
       const { body } = await (
         await connectApi(context, options)
       ).call("POST", "/store/accept", { id });
+      if (bodyWith(body, "accepted")["accepted"] !== true)
+        throw new UserError(`store ${id} is not accepted`);
       context.print(
         `accepted: sidecars take the config of this store from now on\n${describe(body)}`,
       );

@@ -1,9 +1,9 @@
 /** `wherry token`: tokens with which sidecars enrol, and tokens for the API. */
-import { isObject } from "../../core/text/json.ts";
 import type { Command } from "commander";
 import { timestamp } from "../../core/clock.ts";
 import { UserError } from "../../core/errors.ts";
 import { DEFAULT_NAMESPACE } from "../../resources/envelope.ts";
+import { itemsIn, textIn } from "../answers.ts";
 import {
   connectApi,
   textOf,
@@ -85,12 +85,8 @@ function registerCreate(token: Command, context: CliContext): void {
         options.role === undefined
           ? await api.call("POST", "/tokens/enrolment", enrolmentBody(options))
           : await api.call("POST", "/tokens/api", apiBody(options));
-      printOutput(
-        context,
-        options,
-        body,
-        () => `${isObject(body) ? textOf(body["token"]) : ""}\n`,
-      );
+      const made = textIn(body, "token");
+      printOutput(context, options, body, () => `${made}\n`);
     });
 }
 
@@ -102,10 +98,7 @@ function registerList(token: Command, context: CliContext): void {
       const { body } = await (
         await connectApi(context, options)
       ).call("GET", "/tokens");
-      const items =
-        isObject(body) && Array.isArray(body["items"])
-          ? body["items"].filter(isObject)
-          : [];
+      const items = itemsIn(body);
       printOutput(context, options, items, () =>
         table(["KIND", "ID", "FOR", "EXPIRES"], items.map(row)),
       );

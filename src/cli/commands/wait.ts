@@ -8,6 +8,7 @@ import {
   findProgram,
   stayAwake,
 } from "../../runtime/program.ts";
+import { readBody } from "../answers.ts";
 import type { CliContext } from "../context.ts";
 import { option } from "../settings.ts";
 import { durationOption } from "../sidecar-settings.ts";
@@ -21,6 +22,8 @@ interface WaitOptions {
 /** Milliseconds between two questions, and until a question without an answer is given up. */
 const AGAIN = 100;
 const ANSWER_TIMEOUT = 1000;
+/** Bytes: a line for each check. */
+const LONGEST_PAGE = 65_536;
 
 export function registerWait(program: Command, context: CliContext): void {
   program
@@ -113,7 +116,8 @@ async function ask(
   );
   try {
     const { statusCode, body } = await request(url, { signal: late.signal });
-    return { ready: statusCode === 200, text: await body.text() };
+    const text = await readBody(body, LONGEST_PAGE);
+    return { ready: statusCode === 200, text };
   } catch (error) {
     return { ready: false, text: messageOf(error) };
   } finally {
