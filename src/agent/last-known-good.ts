@@ -19,7 +19,6 @@ import {
   type Owner,
 } from "./kept-config.ts";
 import { NewestWrite } from "./newest-write.ts";
-import type { ReceivedResources } from "./staging.ts";
 import type { StateDirectory } from "./state-directory.ts";
 
 export interface LastKnownGoodOptions {
@@ -126,7 +125,7 @@ export class LastKnownGood {
       const end = await appendToJournal(
         this.#file,
         held.end,
-        changes(held.config.resources, next.config.resources),
+        changes(held.config, next.config),
         closingOf(next.config),
       );
       this.#held = { ...next, end, most: held.most };
@@ -186,11 +185,18 @@ function* whole(head: Head, { resources }: KeptConfig): Generator<string> {
 /** Resources that are compared in one turn of the event loop: code that runs once a change is slow code. */
 const COMPARED = 1000;
 
-/** A resource of the same name and version is the same. */
+/**
+ * A resource of the same name and version is the same, in one history. Another store, or one that was put back from a backup, may have
+ * given the version to another text: what came from it is another object.
+ */
 function* changes(
-  before: ReceivedResources,
-  after: ReceivedResources,
+  { resources: before, version: known }: KeptConfig,
+  { resources: after, version: next }: KeptConfig,
 ): Generator<string | undefined> {
+  const comparable =
+    known.store === next.store &&
+    known.branch === next.branch &&
+    known.revision <= next.revision;
   let compared = 0;
   let kept = 0;
   for (const [name, received] of after) {
@@ -198,7 +204,11 @@ function* changes(
     if (compared % COMPARED === 0) yield undefined;
     const old = before.get(name);
     if (old !== undefined) kept += 1;
-    if (old?.version !== received.version) yield entryOf({ name, ...received });
+    if (
+      old?.version !== received.version ||
+      (!comparable && old.resource !== received.resource)
+    )
+      yield entryOf({ name, ...received });
   }
   if (kept === before.size) return;
   for (const name of before.keys()) {

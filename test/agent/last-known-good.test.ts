@@ -106,6 +106,34 @@ void t.test("a change adds what it changed, after a restart too", async (t) => {
   t.strictSame(new Set(failures), new Set([undefined]));
 });
 
+for (const [name, version] of [
+  ["another store", { store: "other" }],
+  ["another branch", { branch: "b" }],
+  ["an earlier revision", { revision: 0 }],
+] as const)
+  void t.test(`a name and version of ${name} is something else`, async (t) => {
+    const { open, bytes } = await disk(t);
+    const kept = open();
+    const before = keptConfig(1);
+    await keep(kept, before);
+    const text = await bytes();
+    // What did not come again is the same object.
+    const [first = ""] = before.resources.keys();
+    const resource = keptService("s0", { selector: { of: name } });
+    const next = {
+      ...before,
+      version: { ...before.version, ...version },
+      resources: new Map([
+        ...before.resources,
+        [first, { version: "0", bytes: 10, resource }],
+      ]),
+    };
+    t.equal(before.resources.get(first)?.version, "0");
+    await keep(kept, next);
+    t.same(await open().read(OWNER), next);
+    t.ok((await bytes()).length < text.length + 700, "nothing else is written");
+  });
+
 void t.test(
   "a file that has grown to twice its beginning begins anew",
   async (t) => {
