@@ -1,12 +1,12 @@
 /** The options that give roles to client certificates of the API. */
 import { X509Certificate } from "node:crypto";
-import { readFile } from "node:fs/promises";
 import type {
   ClientCertificates,
   ClientRole,
 } from "../control-plane/api/rights/client-certificates.ts";
 import type { Role } from "../control-plane/tokens.ts";
 import { messageOf, UserError } from "../core/errors.ts";
+import { readTrusted } from "../core/trusted-file.ts";
 
 interface ApiClientOptions {
   readonly apiClientCa?: string;
@@ -50,7 +50,7 @@ export function clientRoleOf(text: string): ClientRole {
 
 async function readAuthorities(file: string): Promise<string> {
   try {
-    const pem = await readFile(file, "utf8");
+    const pem = await readTrusted(file);
     const found = pem.match(
       /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g,
     );

@@ -9,6 +9,7 @@ import { keepAlive } from "../core/keep-alive.ts";
 import { isExposed } from "../core/text/network.ts";
 import { withoutFinalSlashes } from "../core/text/url.ts";
 import { readSecret } from "../core/secret-file.ts";
+import { readTrusted } from "../core/trusted-file.ts";
 import type { Command } from "commander";
 import type { CliContext } from "./context.ts";
 import { LONGEST_RESPONSE, readBody } from "./answers.ts";
@@ -211,13 +212,18 @@ async function tlsOf(
           cert: await readPem(clientCertificate),
           key: await readSecret(clientKey, "the client certificate's key"),
         }),
-    ...(serverCa === undefined ? {} : { ca: await readPem(serverCa) }),
+    ...(serverCa === undefined
+      ? {}
+      : { ca: await readPem(serverCa, readTrusted) }),
   };
 }
 
-async function readPem(file: string): Promise<string> {
+async function readPem(
+  file: string,
+  read = (path: string): Promise<string> => readFile(path, "utf8"),
+): Promise<string> {
   try {
-    return await readFile(file, "utf8");
+    return await read(file);
   } catch (error) {
     throw new UserError(`${file} cannot be read: ${messageOf(error)}`);
   }

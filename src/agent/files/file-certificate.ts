@@ -4,6 +4,7 @@ import { timestamp, type Cancel, type Clock } from "../../core/clock.ts";
 import { messageOf, UserError } from "../../core/errors.ts";
 import type { Logger } from "../../core/log.ts";
 import { readSecret } from "../../core/secret-file.ts";
+import { readTrusted } from "../../core/trusted-file.ts";
 import { watchSource, type Watch, type WatchSource } from "../../core/watch.ts";
 import {
   loadCredentials,
@@ -156,14 +157,17 @@ export function certificateFiles({
     read: async () => ({
       certificateChain: await readText(certificate),
       privateKey: await readSecret(privateKey, "the private key"),
-      trustBundle: await readText(trustBundle),
+      trustBundle: await readText(trustBundle, readTrusted),
     }),
   };
 }
 
-async function readText(file: string): Promise<string> {
+async function readText(
+  file: string,
+  read = (path: string): Promise<string> => readFile(path, "utf8"),
+): Promise<string> {
   try {
-    return await readFile(file, "utf8");
+    return await read(file);
   } catch (thrown) {
     throw new UserError(`${file} cannot be read: ${messageOf(thrown)}`, {
       cause: thrown,

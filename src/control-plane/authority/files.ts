@@ -13,6 +13,7 @@ import {
 } from "node:fs";
 import { dirname, join } from "node:path";
 import { messageOf, systemCode, UserError } from "../../core/errors.ts";
+import { tamperFault } from "../../core/trusted-file.ts";
 
 /** The four files of a directory; `rootKey` may be kept elsewhere. */
 export interface AuthorityFiles {
@@ -146,6 +147,9 @@ function readKey(path: string): string {
 }
 
 function read(path: string): string {
+  const fault = tamperFault(modeOf(path) ?? 0, path);
+  if (fault !== undefined)
+    throw new UserError(`certificate authority: ${path}: ${fault}`);
   try {
     return readFileSync(path, "utf8");
   } catch (error) {

@@ -1,9 +1,9 @@
 /** The roots of an external issuer, as the operator has put them into a file: read at the start, and followed. No response of the issuer adds one. */
 import type { X509Certificate } from "node:crypto";
-import { readFile } from "node:fs/promises";
 import type { Cancel, Clock } from "../../core/clock.ts";
 import { messageOf, UserError } from "../../core/errors.ts";
 import type { Logger } from "../../core/log.ts";
+import { readTrusted } from "../../core/trusted-file.ts";
 import { watchSource, type Watch, type WatchSource } from "../../core/watch.ts";
 import { authorityFault, isSignedBy } from "../../identity/chain.ts";
 import { fingerprintOf, readCertificates } from "../../identity/pem.ts";
@@ -104,7 +104,7 @@ function newFirstFault(
 
 async function readText(file: string): Promise<string> {
   try {
-    return await readFile(file, "utf8");
+    return await readTrusted(file);
   } catch (thrown) {
     throw new UserError(`--issuer-roots ${file}: ${messageOf(thrown)}`, {
       cause: thrown,

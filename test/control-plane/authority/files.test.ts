@@ -80,6 +80,16 @@ void t.test("doubtful files are refused", async (t) => {
       /can be written by others; run: chmod go-w/,
     ],
     [
+      "a root that others write",
+      (d) => chmodSync(join(d, "root.crt"), 0o646),
+      /root\.crt: every user .* can write to it \(mode 0646\).*chmod o-w/,
+    ],
+    [
+      "an issuing certificate that others write",
+      (d) => chmodSync(join(d, "issuing.crt"), 0o666),
+      /issuing\.crt: every user .* can write to it/,
+    ],
+    [
       "another's issuing key",
       (d) => copyFileSync(join(other, "issuing.key"), join(d, "issuing.key")),
       /issuing\.key does not belong/,
