@@ -1,7 +1,7 @@
 /** What a sidecar keeps on disk to start without its control plane: files that are whole or not there, and known to be unharmed. */
 import { createHash, randomBytes } from "node:crypto";
+import type { Stats } from "node:fs";
 import {
-  chmod,
   open,
   readdir,
   readFile,
@@ -12,10 +12,10 @@ import {
 } from "node:fs/promises";
 import { join } from "node:path";
 import { systemClock, type Clock } from "../core/clock.ts";
-import { makeDirectory } from "../core/directory.ts";
+import { makeDirectory, narrow } from "../core/directory.ts";
 import { again, isOfTheMachine } from "../core/machine/again.ts";
 import { messageOf, systemCode, UserError } from "../core/errors.ts";
-import { secretFault } from "../core/secret-file.ts";
+import { ownerFault, secretFault } from "../core/secret-file.ts";
 
 export type Stored =
   | { readonly kind: "none" }
@@ -110,7 +110,7 @@ async function closeToOthers(path: string): Promise<string | undefined> {
   const { mode } = await stat(path);
   if ((mode & 0o077) === 0) return undefined;
   try {
-    await chmod(path, 0o700);
+    await narrow(path, mode, 0o700);
   } catch (thrown) {
     if ((mode & 0o022) !== 0)
       return `the state directory ${path} is open to others (${octal(mode)}), who could put files there: ${messageOf(thrown)}; run: chmod 700 ${path}`;
@@ -196,12 +196,17 @@ async function readText(file: string): Promise<{
   return { size, warning, text: await readFile(handle, "utf8") };
 }
 
-/** Closed instead of refused: a volume that is mounted for a group opens all files on it, each time. */
+/**
+ * Closed instead of refused: a volume that is mounted for a group opens all files on it, each time. Throws where another user has put it
+ * there, and not by such a group: the identity and the roots would be that user's choice.
+ */
 export async function closeFile(
   handle: FileHandle,
   file: string,
 ): Promise<string | undefined> {
   const facts = await handle.stat();
+  const foreign = ownerFault(facts, file, "the file");
+  if (foreign !== undefined && !isOfOurGroup(facts)) throw new Error(foreign);
   if ((facts.mode & 0o077) === 0) return undefined;
   const advice = "if others can have read it, remove it and enrol again";
   try {
@@ -212,6 +217,11 @@ export async function closeFile(
     if (secretFault(facts, file, "the file") === undefined) return undefined;
     return `${file} is open to others (${octal(facts.mode)}) and cannot be closed: ${messageOf(thrown)}; ${advice}`;
   }
+}
+
+/** As fsGroup has it: nobody else than the group. */
+function isOfOurGroup({ mode, gid }: Pick<Stats, "mode" | "gid">): boolean {
+  return (mode & 0o007) === 0 && process.getgroups?.().includes(gid) === true;
 }
 
 function octal(mode: number): string {

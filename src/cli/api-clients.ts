@@ -6,7 +6,7 @@ import type {
 } from "../control-plane/api/rights/client-certificates.ts";
 import type { Role } from "../control-plane/tokens.ts";
 import { messageOf, UserError } from "../core/errors.ts";
-import { readTrusted } from "../core/trusted-file.ts";
+import { readTrusted } from "../core/secret-file.ts";
 
 interface ApiClientOptions {
   readonly apiClientCa?: string;

@@ -1,7 +1,7 @@
 /** The control plane as a whole: opened in the order of dependence, closed in the reverse of it. */
 import { join } from "node:path";
 import type { Clock } from "../core/clock.ts";
-import { makeDirectory } from "../core/directory.ts";
+import { keepFromWriters, makeDirectory } from "../core/directory.ts";
 import { followJumps } from "../core/machine/clock-jumps.ts";
 import { EXIT, messageOf, UserError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
@@ -213,9 +213,12 @@ interface Core {
 /** Throws UserError. */
 async function useStateDirectory({
   stateDirectory,
+  logger,
 }: ControlPlaneOptions): Promise<void> {
   try {
     await makeDirectory(stateDirectory);
+    const warning = await keepFromWriters(stateDirectory);
+    if (warning !== undefined) logger.error(warning);
   } catch (thrown) {
     throw new UserError(
       `the state directory ${stateDirectory} cannot be used: ${messageOf(thrown)}; give another with --state`,

@@ -1,7 +1,7 @@
 /** Directories for their owner alone. */
-import { mkdir, stat } from "node:fs/promises";
+import { chmod, mkdir, stat } from "node:fs/promises";
 import { dirname } from "node:path";
-import { systemCode } from "./errors.ts";
+import { messageOf, systemCode } from "./errors.ts";
 import { isOfTheMachine } from "./machine/again.ts";
 
 /**
@@ -18,6 +18,32 @@ export async function makeDirectory(path: string): Promise<void> {
     if (!(await isDirectory(parent))) await makeDirectory(parent);
     await makeOne(path);
   }
+}
+
+/** What is in the directory is replaced by its owner alone from now on. Resolves with what to say where every user can, and that cannot be changed. */
+export async function keepFromWriters(
+  path: string,
+): Promise<string | undefined> {
+  const { mode } = await stat(path);
+  if ((mode & 0o022) === 0) return undefined;
+  try {
+    await narrow(path, mode, mode & 0o7755);
+  } catch (thrown) {
+    // A volume that is mounted for a group (fsGroup) belongs to another.
+    if ((mode & 0o002) !== 0)
+      return `every user of this machine can replace what is in ${path}: ${messageOf(thrown)}; run: chmod go-w ${path}`;
+  }
+  return undefined;
+}
+
+/** Gives a directory of the mode `from` another. Rejects for one that all users share, such as /tmp: it is not only this process's. */
+export async function narrow(
+  path: string,
+  from: number,
+  to: number,
+): Promise<void> {
+  if ((from & 0o1000) !== 0) throw new Error("all users share it");
+  await chmod(path, to);
 }
 
 /** Leaves a directory that is there as it is. */

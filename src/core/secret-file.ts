@@ -1,4 +1,4 @@
-/** Secrets that are kept in files: not used where others can have read them, or where somebody else owns them. */
+/** Files that others must not touch: secrets are not used where another user can have read them, and files of roots not where every user can write to them. */
 import type { Stats } from "node:fs";
 import { randomBytes } from "node:crypto";
 import { open, rename, rm } from "node:fs/promises";
@@ -20,6 +20,22 @@ export async function readSecret(file: string, what: string): Promise<string> {
       cause: thrown,
     });
   }
+}
+
+/** The text of a file that says what is trusted. The mode is that of the very file that is read; links are followed. Throws UserError, or Node's system error. */
+export async function readTrusted(file: string): Promise<string> {
+  await using handle = await open(file, "r");
+  const facts = await handle.stat();
+  const fault = facts.isFile() ? tamperFault(facts.mode, file) : undefined;
+  if (fault !== undefined) throw new UserError(fault);
+  return await handle.readFile("utf8");
+}
+
+/** Why what the file of this mode says cannot be believed; undefined where it can. */
+export function tamperFault(mode: number, file: string): string | undefined {
+  return (mode & 0o002) === 0
+    ? undefined
+    : `every user of this machine can write to it (mode ${octal(mode)}): look at what it says, then run: chmod o-w ${file}`;
 }
 
 /** A line, whole or not at all, and never readable to others. Throws UserError. */
@@ -56,11 +72,23 @@ export function secretFault(
   // A pipe or a terminal has no other reader: what one takes is gone. An empty file holds no secret.
   if (!facts.isFile() || facts.size === 0) return undefined;
   const { mode, uid } = facts;
-  if (uid !== 0 && user !== 0 && uid !== user)
-    return `${what} ${file} belongs to another user (uid ${uid}, this is ${user}), who can read and replace it: run: chown ${user} ${file}`;
+  const foreign = ownerFault(facts, file, what, user);
+  if (foreign !== undefined) return foreign;
   const open = mode & (uid === 0 ? 0o037 : 0o077);
   if (open === 0) return undefined;
   return `${what} ${file} is open to others (mode ${octal(mode)}): run: chmod 600 ${file} (for a volume of Kubernetes: defaultMode 0440 and fsGroup). If others can have read it, make a new one`;
+}
+
+/** The same for its owner alone. */
+export function ownerFault(
+  { uid }: Pick<Stats, "uid">,
+  file: string,
+  what: string,
+  user: number = process.geteuid?.() ?? 0,
+): string | undefined {
+  return uid === 0 || user === 0 || uid === user
+    ? undefined
+    : `${what} ${file} belongs to another user (uid ${uid}, this is ${user}), who can read and replace it: run: chown ${user} ${file}`;
 }
 
 function octal(mode: number): string {

@@ -9,7 +9,9 @@ import {
 } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
+import { readJournal, replaceJournal } from "../../src/agent/journal.ts";
 import { openStateDirectory } from "../../src/agent/state-directory.ts";
+import { systemClock } from "../../src/core/clock.ts";
 import { temporaryDirectory } from "../support/control-plane/push-control-plane.ts";
 import { whileReadOnly } from "../support/faults/read-only.ts";
 
@@ -45,6 +47,12 @@ void t.test("a directory that others may read is closed to them", async (t) => {
   await chmod(path, 0o755);
   await openStateDirectory(path);
   t.equal((await stat(path)).mode & 0o777, 0o700);
+  await chmod(path, 0o1777);
+  t.match(
+    (await openStateDirectory(path)).warning,
+    /is open to others .*all users share it/,
+  );
+  t.equal((await stat(path)).mode & 0o7777, 0o1777, "as /tmp is");
 });
 
 void t.test("a directory that may only be read is read", async (t) => {
@@ -173,4 +181,46 @@ void t.test("a write that fails leaves the old file", async (t) => {
   await mkdir(join(path, "a.json"));
   await t.rejects(directory.write("a.json", CONTENT));
   t.same(await readdir(path), ["a.json"]);
+});
+
+void t.test("what another user has put there is not believed", async (t) => {
+  if (process.geteuid?.() !== 0) {
+    t.comment("only root can make files of others");
+    return;
+  }
+  const path = join(await temporaryDirectory(t), "state");
+  const directory = await openStateDirectory(path);
+  await directory.write("a.json", CONTENT);
+  const [json, journal] = [join(path, "a.json"), join(path, "a.jsonl")];
+  await replaceJournal(journal, ['"line"'], "closing");
+  const [group = 0] = process.getgroups?.() ?? [];
+  const rows = [
+    [1234, 12_345, 0o644, false],
+    [1234, group, 0o644, false],
+    [1234, group, 0o640, true],
+    [0, 12_345, 0o644, true],
+    [65_534, 12_345, 0o600, true],
+  ] as const;
+  for (const [uid, gid, mode, used] of rows) {
+    const what = `${uid} ${gid} ${mode.toString(8)}`;
+    await whileReadOnly(
+      path,
+      async () => {
+        process.seteuid?.(0);
+        for (const file of [json, journal]) {
+          await chmod(file, mode);
+          await chown(file, uid, gid);
+        }
+        process.seteuid?.(65_534);
+        const stored = await directory.read("a.json");
+        t.equal(stored.kind, used ? "content" : "damaged", what);
+        if (stored.kind === "damaged")
+          t.match(stored.reason, /belongs to another user \(uid 1234, this is/);
+        const read = await readJournal(journal, systemClock);
+        t.equal(read?.batches.length, used ? 1 : 0, `${what}: journal`);
+        if (!used) t.match(read?.damage, /belongs to another user/);
+      },
+      0o755,
+    );
+  }
 });

@@ -2,7 +2,9 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import {
+  chmodSync,
   existsSync,
+  mkdirSync,
   readFileSync,
   rmSync,
   statSync,
@@ -73,6 +75,11 @@ void t.test(
     const running = await start(t, directory);
     const state = join(directory, "state");
     t.equal(statSync(state).mode & 0o777, 0o700);
+    const other = join(directory, "open", "state");
+    mkdirSync(other, { recursive: true });
+    chmodSync(other, 0o777);
+    await start(t, join(directory, "open"));
+    t.equal(statSync(other).mode & 0o777, 0o755, "others replace nothing");
     for (const file of ["admin.token", "store.sqlite", "authority/root.key"])
       t.equal(statSync(join(state, file)).mode & 0o777, 0o600, file);
     t.match((await call(running, MESH)).body, {

@@ -1,8 +1,8 @@
-import { mkdtemp, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, mkdtemp, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
-import { makeDirectory } from "../../src/core/directory.ts";
+import { keepFromWriters, makeDirectory } from "../../src/core/directory.ts";
 
 async function temporary(test: {
   teardown(run: () => Promise<void>): void;
@@ -47,3 +47,25 @@ void t.test("what cannot be made is the system's error", async (t) => {
   await t.rejects(makeDirectory(join(file, "x")), { code: "ENOTDIR" });
   await t.rejects(makeDirectory("/proc/wherry/state"), { code: "ENOENT" });
 });
+
+void t.test(
+  "one that others write is its owner's alone to write",
+  async (t) => {
+    const path = await temporary(t);
+    const rows = [
+      [0o777, 0o755, undefined],
+      [0o2770, 0o2750, undefined],
+      [0o700, 0o700, undefined],
+      [0o1777, 0o1777, /every user .* can replace what is in .*chmod go-w/],
+      [0o1770, 0o1770, undefined],
+    ] as const;
+    for (const [before, after, warning] of rows) {
+      const what = before.toString(8);
+      await chmod(path, before);
+      const said = await keepFromWriters(path);
+      if (warning === undefined) t.equal(said, undefined, what);
+      else t.match(said, warning, what);
+      t.equal((await stat(path)).mode & 0o7777, after, what);
+    }
+  },
+);

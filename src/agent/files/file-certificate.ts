@@ -3,8 +3,7 @@ import { readFile } from "node:fs/promises";
 import { timestamp, type Cancel, type Clock } from "../../core/clock.ts";
 import { messageOf, UserError } from "../../core/errors.ts";
 import type { Logger } from "../../core/log.ts";
-import { readSecret } from "../../core/secret-file.ts";
-import { readTrusted } from "../../core/trusted-file.ts";
+import { readSecret, readTrusted } from "../../core/secret-file.ts";
 import { watchSource, type Watch, type WatchSource } from "../../core/watch.ts";
 import {
   loadCredentials,

@@ -13,7 +13,7 @@ import {
 } from "node:fs";
 import { dirname, join } from "node:path";
 import { messageOf, systemCode, UserError } from "../../core/errors.ts";
-import { tamperFault } from "../../core/trusted-file.ts";
+import { tamperFault } from "../../core/secret-file.ts";
 
 /** The four files of a directory; `rootKey` may be kept elsewhere. */
 export interface AuthorityFiles {

@@ -1,10 +1,9 @@
 /** Calls to an external issuer: JSON by HTTPS, bounded in time and size, without redirects. What proves this end is read from its files for each call, so that it may be replaced. */
 import type { Agent } from "undici";
 import { messageOf, UserError } from "../../core/errors.ts";
-import { readSecret } from "../../core/secret-file.ts";
+import { readSecret, readTrusted } from "../../core/secret-file.ts";
 import { isObject } from "../../core/text/json.ts";
 import { isExposed } from "../../core/text/network.ts";
-import { readTrusted } from "../../core/trusted-file.ts";
 
 export interface IssuerServer {
   /** PEM of the authorities that the server's certificate leads to; absent: those of the system. */

@@ -3,7 +3,7 @@ import type { X509Certificate } from "node:crypto";
 import type { Cancel, Clock } from "../../core/clock.ts";
 import { messageOf, UserError } from "../../core/errors.ts";
 import type { Logger } from "../../core/log.ts";
-import { readTrusted } from "../../core/trusted-file.ts";
+import { readTrusted } from "../../core/secret-file.ts";
 import { watchSource, type Watch, type WatchSource } from "../../core/watch.ts";
 import { authorityFault, isSignedBy } from "../../identity/chain.ts";
 import { fingerprintOf, readCertificates } from "../../identity/pem.ts";
