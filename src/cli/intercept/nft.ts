@@ -73,21 +73,47 @@ export function flawsIn(
     const { name, hook } = CHAINS[place];
     const [, chain = ""] = listed.split(`chain ${name} {`);
     const body = chain.split("}", 1)[0] ?? "";
-    const wanted = rulesOf(interception, family)
-      .filter((rule) => rule.place === place)
-      .map(commentOf);
+    const wanted = rulesOf(interception, family).filter(
+      (rule) => rule.place === place,
+    );
     if (wanted.length === 0 && body === "") continue;
     // nft prints some priorities by their names.
     const [type] = hook.split(" priority");
     if (!body.includes(type ?? hook))
       flaws.push(`no chain ${name} with ${hook}`);
-    const stands = Array.from(
-      body.matchAll(/comment "([^"]*)"/g),
-      ([, comment = ""]) => comment,
+    const stands = statementsOf(body);
+    addDifferences(
+      flaws,
+      name,
+      stands.map(({ name: stated }) => stated),
+      wanted.map(commentOf),
     );
-    addDifferences(flaws, name, stands, wanted);
+    for (const rule of wanted)
+      for (const { name: stated, text } of stands)
+        if (stated === commentOf(rule) && wordsOf(text) !== wordsOf(rule.nft))
+          flaws.push(`rule "${stated}" is another one: ${text}`);
   }
   return flaws;
+}
+
+/** The rules of a chain as nft prints them, by their comments; one without is known by its text. */
+function statementsOf(
+  body: string,
+): readonly { readonly name: string; readonly text: string }[] {
+  return body
+    .split("\n")
+    .map((line) => line.trim())
+    .filter((line) => line !== "" && !line.startsWith("type "))
+    .map((line) => {
+      const [, text = line, name = line] =
+        /^(.*) comment "([^"]*)"$/.exec(line) ?? [];
+      return { name, text };
+    });
+}
+
+/** Without what nft may print otherwise than it was said: that a range is one address. */
+function wordsOf(text: string): string {
+  return text.replace(/\/(?:32|128)(?= |$)/, "");
 }
 
 function commentOf({ place, name }: Rule): string {

@@ -75,6 +75,39 @@ void t.test("what is missing or strange is told", (t) => {
         [`no rule "${comment}"`],
       );
   }
+  for (const [own, other] of [
+    ["redirect to :15001", "redirect to :16001"],
+    ["redirect to :15006", "return"],
+    ["meta skuid 1337 return", "meta skuid != 1337 return"],
+    ["meta skuid 1337 return", "return"],
+    ["ip daddr 10.0.0.0/8 return", "ip daddr 0.0.0.0/1 return"],
+    ["tcp dport 22 return", "tcp dport 1-65535 return"],
+    ["tcp dport 22 return", "tcp dport { 22, 8080 } return"],
+    ['oifname "lo" return', 'oifname "eth0" return'],
+    ["meta l4proto tcp redirect", "redirect"],
+  ] as const)
+    t.ok(
+      flawsIn(STATED, "ipv4", script.replace(own, other)).length > 0,
+      `${own}: ${other}`,
+    );
+  t.strictSame(
+    flawsIn(
+      STATED,
+      "ipv4",
+      script.replace(
+        "    tcp dport 5432",
+        "    ip daddr 172.16.0.0/12 return\n    tcp dport 5432",
+      ),
+    ),
+    ['rule "ip daddr 172.16.0.0/12 return" is not one of these'],
+    "one without our comment",
+  );
+  // As nft prints it.
+  const one = { ...STATED, excludedAddresses: ["10.1.2.3/32"] };
+  const printed = interceptionScript(one, "ipv4")
+    .replace("10.1.2.3/32 return", "10.1.2.3 return")
+    .replace("priority -150", "priority mangle");
+  t.strictSame(flawsIn(one, "ipv4", printed), []);
   t.match(flawsIn({ ...STATED, excludedInbound: [15008] }, "ipv4", script), [
     /inbound: port 22" is not one of these/,
   ]);
