@@ -77,8 +77,8 @@ export class Acceptor {
     return this.#local;
   }
 
-  guard(listener: Server): void {
-    this.#options.filter.guard(listener);
+  guard(listener: Server, inherited: boolean): () => void {
+    return this.#options.filter.guard(listener, inherited);
   }
 
   admit(socket: Socket, listener: string): boolean {

@@ -115,6 +115,7 @@ async function listen(
   const { clock, serving, ownPorts, shared } = options;
   const opened: OpenedServer[] = [];
   const stop = (): void => {
+    releaseAll(opened);
     for (const { server } of opened) server.close();
   };
   const open = async (host: string, where: ListenWhere): Promise<number> => {
@@ -127,8 +128,9 @@ async function listen(
     const address = await listenOn(clock, server, where, ({ message }) =>
       serving.refused(name, "accept failed", message, undefined, undefined),
     );
-    opened.push({ host, server });
-    if (hosts !== LOOPBACK) serving.guard(server);
+    const release =
+      hosts === LOOPBACK ? undefined : serving.guard(server, "fd" in where);
+    opened.push({ host, server, release });
     return address.port;
   };
   let bound = port;
@@ -178,9 +180,9 @@ async function listenForLinks(
     equalDomains: () => trustDomainsOf(options.snapshot.value?.mesh),
     clock,
     onAccept: (raw) => serving.admit(raw, "link"),
-    onListening(server) {
-      servers.push({ host, server });
-      serving.guard(server);
+    onListening(server, inherited) {
+      const release = serving.guard(server, inherited);
+      servers.push({ host, server, release });
     },
     onConnection(socket, { uri, protocol, serverName, lasts }) {
       if (!serving.identify(socket, "link", uri)) return;
@@ -222,9 +224,13 @@ async function listenForLinks(
     },
     stop() {
       stopped = true;
+      releaseAll(servers);
       listener.stop();
     },
-    close: () => listener.close(),
+    close() {
+      releaseAll(servers);
+      listener.close();
+    },
   };
 }
 
@@ -257,6 +263,12 @@ function endOf(
 interface OpenedServer {
   readonly host: string;
   readonly server: Server;
+  /** Before it closes: another process may listen on the same socket. */
+  readonly release: (() => void) | undefined;
+}
+
+function releaseAll(servers: readonly OpenedServer[]): void {
+  for (const { release } of servers) release?.();
 }
 
 /** The port of what was handed for this place, on which `open` is called once connections are to be accepted; undefined: nothing was. */

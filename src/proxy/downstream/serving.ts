@@ -29,8 +29,8 @@ import { trackSources, type Sources } from "./sources.ts";
 import { SocketStream } from "../../wire/tcp.ts";
 
 export interface Serving {
-  /** Keeps sources that are turned away, and knock all the time, from a listener that others than this machine reach. */
-  guard(listener: Server): void;
+  /** Keeps sources that are turned away, and knock all the time, from a listener that others than this machine reach; as of `SourceFilter`. */
+  guard(listener: Server, inherited: boolean): () => void;
   /** False where a bound is reached; the socket is closed then. Ask before anything else is done with an accepted socket. */
   admit(socket: Socket, listener: string): boolean;
   /** Counts an admitted connection for the identity that it proved; false, and the socket is closed, where that has too many. */
@@ -156,8 +156,8 @@ class ServedConnections implements Serving {
     this.#local = { limits: { idleTimeout: limits.idleLocal } };
   }
 
-  guard(listener: Server): void {
-    this.#acceptor.guard(listener);
+  guard(listener: Server, inherited: boolean): () => void {
+    return this.#acceptor.guard(listener, inherited);
   }
 
   admit(socket: Socket, listener: string): boolean {

@@ -15,12 +15,17 @@ const TRYING = 60_000;
 const MOST_FILTERED = 64;
 /** Sources whose knocks are counted at one time. */
 const MOST_COUNTED = 4096;
+/** Milliseconds after which a process that handed its listeners over has let go of them, in whatever way. */
+const LET_GO = 15_000;
 /** Milliseconds between looks at whose time is up. */
 const LOOK = 500;
 
 export interface SourceFilter {
-  /** Puts the filter before a listener, until it is closed. */
-  guard(listener: Server): void;
+  /**
+   * Puts the filter before a listener, until it is closed; gives the way to take it away before. The kernel keeps it for as long as any
+   * process has the socket. `inherited`: another process has, and may have put one there that nobody else takes away.
+   */
+  guard(listener: Server, inherited?: boolean): () => void;
   /** A source (`networkOf`) that is turned away until then, monotonic milliseconds, has connected. True where it is dropped from now on. */
   knocked(source: string, until: number): boolean;
   /** Sources of which the kernel drops all or most attempts. */
@@ -48,6 +53,8 @@ class KernelFilter implements SourceFilter {
   readonly #listeners = new Set<Server>();
   readonly #knocks = new Map<string, number>();
   readonly #filtered = new Map<string, Filtered>();
+  /** Second looks at what was inherited. */
+  readonly #again = new Set<Cancel>();
   #cancel: Cancel | undefined;
 
   constructor(clock: Clock, drop: typeof dropSources) {
@@ -55,10 +62,23 @@ class KernelFilter implements SourceFilter {
     this.#drop = drop;
   }
 
-  guard(listener: Server): void {
+  guard(listener: Server, inherited = false): () => void {
     this.#listeners.add(listener);
-    listener.once("close", () => this.#listeners.delete(listener));
-    if (this.size > 0) this.#drop(listener, [...this.#filtered.values()]);
+    const put = (): void => {
+      if (this.#listeners.has(listener))
+        this.#drop(listener, [...this.#filtered.values()]);
+    };
+    if (inherited || this.size > 0) put();
+    const again = inherited ? this.#clock.after(LET_GO, put) : undefined;
+    if (again !== undefined) this.#again.add(again);
+    listener.once("close", () => {
+      this.#listeners.delete(listener);
+      again?.();
+    });
+    return () => {
+      if (this.#listeners.delete(listener) && this.size > 0)
+        this.#drop(listener, []);
+    };
   }
 
   knocked(name: string, until: number): boolean {
@@ -82,6 +102,7 @@ class KernelFilter implements SourceFilter {
   }
 
   destroy(): void {
+    for (const cancel of this.#again) cancel();
     this.#cancel?.();
   }
 

@@ -1,6 +1,10 @@
 /** Who is dropped by the kernel, for how long, and what follows. */
-import { createServer, type Server } from "node:net";
+import { once } from "node:events";
+import { connect, createServer, type AddressInfo, type Server } from "node:net";
 import t from "tap";
+import { descriptorOf } from "../../../src/runtime/socket-option.ts";
+import { duplicateDescriptor } from "../../../src/runtime/unix/pass-descriptors.ts";
+import { until } from "../../support/meshes/pair.ts";
 import type { FilteredSource } from "../../../src/runtime/socket-filter.ts";
 import {
   filterSources,
@@ -104,3 +108,86 @@ void t.test("a listener that comes later has the filter too", (t) => {
   t.equal(clock.pending, 0);
   t.end();
 });
+
+void t.test(
+  "what another process has put before a listener is taken away",
+  (t) => {
+    const clock = fakeClock();
+    const told: (readonly [Server, number])[] = [];
+    const filter = filterSources(clock, (listener, sources) => {
+      told.push([listener, sources.length]);
+      return true;
+    });
+    const own = createServer();
+    const inherited = createServer();
+    filter.guard(own);
+    filter.guard(inherited, true);
+    t.same(
+      told.splice(0),
+      [[inherited, 0]],
+      "of this machine's own there is none",
+    );
+    clock.advance(15_000);
+    t.same(told.splice(0), [[inherited, 0]], "once the other has let go");
+    const release = filter.guard(createServer(), true);
+    told.length = 0;
+    release();
+    clock.advance(15_000);
+    t.same(told, [], "it is nobody's here any more");
+    filter.guard(createServer(), true);
+    filter.destroy();
+    t.equal(clock.pending, 0);
+    t.end();
+  },
+);
+
+void t.test(
+  "a listener that is handed over drops nobody for the process that had it",
+  { skip: process.platform === "linux" ? false : "Linux alone has it" },
+  async (t) => {
+    const clock = fakeClock();
+    const accepted: string[] = [];
+    const open = async (where: object): Promise<Server> => {
+      const server = createServer((socket) => {
+        accepted.push(socket.remoteAddress ?? "");
+        socket.destroy();
+      });
+      server.listen(where);
+      await once(server, "listening");
+      t.teardown(() => server.close());
+      return server;
+    };
+    const before = await open({ host: "127.0.0.1", port: 0 });
+    const { port } = before.address() as AddressInfo;
+    const older = filterSources(clock);
+    const release = older.guard(before);
+    const knock = (): void => {
+      for (let count = 0; count < 20; count += 1)
+        older.knocked("127.0.0.5", clock.now() + 5000);
+    };
+    /** Whether the source gets in: the other one, which came later, does. */
+    const getsIn = async (): Promise<boolean> => {
+      accepted.length = 0;
+      for (const localAddress of ["127.0.0.5", "127.0.0.6"]) {
+        const socket = connect({ host: "127.0.0.1", port, localAddress });
+        socket.on("error", () => undefined);
+        t.teardown(() => socket.destroy());
+      }
+      await until(() => accepted.includes("127.0.0.6"));
+      return accepted.includes("127.0.0.5");
+    };
+    knock();
+    t.equal(await getsIn(), false);
+    const fd = duplicateDescriptor(descriptorOf(before) ?? -1);
+    const after = await open({ fd });
+    filterSources(clock).guard(after, true);
+    t.equal(await getsIn(), true, "the newer process begins");
+    older.knocked("127.0.0.5", clock.now() + 5000);
+    clock.advance(5000);
+    knock();
+    t.equal(await getsIn(), false, "both listen");
+    release();
+    before.close();
+    t.equal(await getsIn(), true, "the older one has let go");
+  },
+);
