@@ -1,7 +1,8 @@
 /**
  * A snapshot that was made out of the one before decides as one that was made of the same resources alone, after any changes.
- * `WHERRY_SEQUENCES` sets how many sequences of changes are tried, `WHERRY_FUZZ_SEED` which.
+ * `WHERRY_SEQUENCES` sets how many sequences of changes are tried, `WHERRY_FUZZ_SEED` which: without it each run tries others.
  */
+import { randomInt } from "node:crypto";
 import t from "tap";
 import { atOnce } from "../../../src/core/slices.ts";
 import {
@@ -23,6 +24,7 @@ import {
   keyOf,
   type Resource,
 } from "../../../src/resources/envelope.ts";
+import { drawn } from "../../support/drawn.ts";
 import {
   request,
   service,
@@ -43,9 +45,11 @@ import {
 } from "../../support/resources/random-policy.ts";
 
 const SEQUENCES = Number(process.env["WHERRY_SEQUENCES"] ?? 10_000);
-const SEED = Number(process.env["WHERRY_FUZZ_SEED"] ?? 20_261_128);
+const SEED = Number(process.env["WHERRY_FUZZ_SEED"] ?? randomInt(2 ** 31));
 /** Changes of one sequence at most. */
 const CHANGES = 12;
+/** The share of sequences that may have as many; of the others each has a third at most. */
+const LONG = drawn("WHERRY_LONG_SEQUENCES", 0.2, 1);
 const NOW = Date.parse("2026-03-01T12:00:00Z");
 
 const KEPT = { validated: true, owned: true } as const;
@@ -274,19 +278,20 @@ function run(
   count: { steps: number; refusals: number },
 ): string | undefined {
   const draw = seeded(SEED + number);
-  const drawn = dice(draw);
-  const { pick, chance, upTo } = drawn;
+  const throws = dice(draw);
+  const { pick, chance, upTo } = throws;
+  const most = chance(LONG) ? CHANGES : CHANGES / 3;
   let world: World = {
     resources: new Map(),
     self: pick(SELVES.slice(0, 3)),
     snapshot: undefined,
   };
   let old: (() => boolean) | undefined;
-  for (let left = 1 + upTo(CHANGES - 1); left > 0; left -= 1) {
-    const resources = changed(drawn, world.resources);
+  for (let left = 1 + upTo(most - 1); left > 0; left -= 1) {
+    const resources = changed(throws, world.resources);
     const self = chance(0.1) ? pick(SELVES) : world.self;
     if (chance(0.1)) {
-      const bad = refusable(drawn, [...resources.values()]);
+      const bad = refusable(throws, [...resources.values()]);
       const is = isRefused(bad, self, world.snapshot);
       if (is !== isRefused(bad, self, undefined)) return "one is refused";
       count.refusals += Number(is);

@@ -67,6 +67,12 @@ export function call(url: string, options: CallOptions = {}): Promise<Called> {
   });
 }
 
+/**
+ * Milliseconds between an attempt and the next. One that starts a process, or reads much, leaves the machine to what it waits for; and
+ * what has not come for a while is asked for less often.
+ */
+const [BRIEFLY, AT_MOST] = [20, 500];
+
 /** Resolves with the first result that `accept` takes; rejects with the last one seen once `ms` have passed. */
 export async function eventually<T>(
   what: string,
@@ -74,16 +80,22 @@ export async function eventually<T>(
   attempt: () => Promise<T>,
   accept: (value: T) => boolean,
 ): Promise<T> {
-  const until = performance.now() + ms;
+  const first = performance.now();
+  const until = first + ms;
   for (;;) {
+    const began = performance.now();
     const value = await attempt();
     if (accept(value)) return value;
+    const now = performance.now();
+    const pause = Math.max(3 * (now - began), (now - first) / 20, BRIEFLY);
     // In brackets: JSON has no functions, and there is a text of what is in a list.
-    if (performance.now() > until)
+    if (now > until)
       throw new Error(
         `${what}: not within ${ms} ms; last seen: ${JSON.stringify([value]).slice(0, 2000)}`,
       );
-    await new Promise((resolve) => void setTimeout(resolve, 20));
+    await new Promise(
+      (resolve) => void setTimeout(resolve, Math.min(pause, AT_MOST)),
+    );
   }
 }
 

@@ -13,6 +13,7 @@ import { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { messageOf } from "../../../src/core/errors.ts";
+import { flagsOf } from "../../../src/runtime/node-flags.ts";
 import { eventually } from "../peers/call.ts";
 import { cleanEnvironment, PROGRAM, ROOT } from "./demo.ts";
 
@@ -57,6 +58,8 @@ export function startWherry(
     ...prefix,
     process.execPath,
     "--disable-warning=ExperimentalWarning",
+    // Without those of its command Node would begin again.
+    ...flagsOf(args[0]),
     ...nodeFlags,
     main,
     ...args,

@@ -10,7 +10,7 @@ import { basename, delimiter, dirname, join } from "node:path";
 import { makeBundles } from "./bundles.ts";
 import { changedSince, testsReaching } from "./changed.ts";
 import { CACHES, runChecks } from "./checks.ts";
-import { checkCoverage, Coverage } from "./coverage.ts";
+import { checkCoverage, Coverage, hasFloor } from "./coverage.ts";
 import { Durations } from "./durations.ts";
 import { runFiles, type FileResult } from "./processes.ts";
 import { Progress } from "./progress.ts";
@@ -50,7 +50,7 @@ const FAST = 3500;
 
 /** Tests of whole processes that compare times or memory: beside others they would measure those. */
 const ALONE =
-  /red-team\/cost\/|\/(?:floods|slow|silent-instances|stalled-application|all-attacks)\.test\.ts$/;
+  /red-team\/cost\/|\/(?:floods|silent-instances|stalled-application|all-attacks)\.test\.ts$/;
 
 /**
  * Unit tests that do one thing many thousand times. Counting each of their blocks costs more than the test itself, and others reach
@@ -177,7 +177,7 @@ async function runPlain(
     nodeArgs,
     envOf: (file, lane) => ({
       ...envOf(file, lane),
-      ...(REPEATS.test(file) ? {} : coverage?.environment),
+      ...(REPEATS.test(file) || !hasFloor(file) ? {} : coverage?.environment),
     }),
     ...plan,
     onResult: (result) => {
@@ -228,9 +228,10 @@ async function runAlone(
 
 async function runAll(): Promise<Counts> {
   let counts = await runChecks({ root, env }, !strict);
-  const unitTests = testsIn("test").filter(
-    (file) => !/^test\/(?:e2e|hostile)\//.test(file),
-  );
+  // Those whose lines are counted together: a process counts for all of its files, or for none.
+  const unitTests = testsIn("test")
+    .filter((file) => !/^test\/(?:e2e|hostile)\//.test(file))
+    .sort((left, right) => Number(hasFloor(right)) - Number(hasFloor(left)));
   print("unit tests …");
   const coverage = new Coverage(root, join(root, CACHES, "coverage"));
   // One more than cores: some wait for a while.
