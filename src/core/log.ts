@@ -2,6 +2,7 @@
 import { pino, type Logger as PinoLogger } from "pino";
 import { systemClock, timestamp } from "./clock.ts";
 import { openLogLines } from "./machine/log-lines.ts";
+import { harmless } from "./text/json.ts";
 
 export type Logger = PinoLogger;
 
@@ -35,7 +36,7 @@ function standardError(): pino.DestinationStream {
       })}\n`,
   });
   process.once("exit", () => lines.flush());
-  return lines;
+  return { write: (line) => lines.write(harmless(line)) };
 }
 
 /** Says nothing; for tests and for library use. */

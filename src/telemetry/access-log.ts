@@ -2,6 +2,7 @@
 import { timestamp, type Clock } from "../core/clock.ts";
 import { messageOf, UserError } from "../core/errors.ts";
 import { countLostLine } from "../core/machine/machine-counts.ts";
+import { harmless } from "../core/text/json.ts";
 import { memo } from "../core/memo.ts";
 import { tokenBucket } from "../core/token-bucket.ts";
 import type { SpiffeUri } from "../core/units.ts";
@@ -178,7 +179,7 @@ function lineOf(
     optional("fault", record.fault) +
     (record.fields === undefined
       ? ""
-      : `,"fields":${JSON.stringify(record.fields)}`) +
+      : `,"fields":${harmless(JSON.stringify(record.fields))}`) +
     `${suppressed > 0 ? `,"suppressed":${suppressed}` : ""}}\n`
   );
 }
@@ -270,7 +271,7 @@ function optional(name: string, text: string | undefined): string {
 const PLAIN = /^[ !#-[\]-~]*$/;
 
 function quoted(text: string): string {
-  return PLAIN.test(text) ? `"${text}"` : JSON.stringify(text);
+  return PLAIN.test(text) ? `"${text}"` : harmless(JSON.stringify(text));
 }
 
 /** Names of the mesh, of which there are few. */

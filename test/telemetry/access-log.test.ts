@@ -82,6 +82,28 @@ void t.test(
   },
 );
 
+void t.test("no character of a line is one that a terminal obeys", (t) => {
+  const lines: string[] = [];
+  const log = makeAccessLog({
+    ...{ mode: "all", clock: fakeClock() },
+    write: (line) => void lines.push(line),
+  });
+  const hostile = "\u001b[2J\u009b2J\u007f\u0085é";
+  log.write({
+    ...{ ...RECORD, path: hostile, authority: hostile, method: hostile },
+    ...{ detail: hostile, endpoint: hostile, reason: hostile },
+    fields: { agent: hostile },
+  });
+  const [line = ""] = lines;
+  t.notMatch(line.slice(0, -1), /[\0-\u001f\u007f-\u009f]/);
+  t.match(JSON.parse(line), {
+    ...{ path: hostile, authority: hostile, method: hostile },
+    ...{ detail: hostile, endpoint: hostile, reason: hostile },
+    fields: { agent: hostile },
+  });
+  t.end();
+});
+
 void t.test(
   "errors are logged at a bounded rate, and what was left out is counted on the next line",
   (t) => {
