@@ -20,6 +20,8 @@ const MOST_TEXT = 1 << 20;
 const TIMEOUT = 5000;
 /** Milliseconds for which calls are counted together; an hour has twelve of them. */
 const SLOT = OBSERVED_FOR / 12;
+/** The hour, and the slot that it begins in. */
+const MOST_SLOTS = 13;
 
 interface Connection {
   readonly client: Client;
@@ -101,6 +103,12 @@ export class Observations<
     }
     const slot = Math.floor(now / SLOT);
     row.counts.set(slot, (row.counts.get(slot) ?? 0) + observed.count);
+    // Nobody may ask for them for long: the oldest is no part of the last hour.
+    if (row.counts.size > MOST_SLOTS)
+      for (const oldest of row.counts.keys()) {
+        row.counts.delete(oldest);
+        break;
+      }
     row.last = now;
     this.#news.add(row);
   }
