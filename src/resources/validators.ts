@@ -5,7 +5,7 @@ import type { KindDefinition } from "./kind.ts";
 import { KEYWORDS } from "./schema-parts.ts";
 
 /** Errors of the schema after which a value is not looked at any further: each takes its time, and two megabytes can have a million. */
-const MOST_ERRORS = 2000;
+export const MOST_ERRORS = 2000;
 /** What the validators' code says where it has found one more, and in its place: the same until there are so many. */
 const [FOUND, FOUND_AT_MOST] = [
   "errors++;",

@@ -4,7 +4,8 @@ import standalone from "ajv/dist/standalone/index.js";
 import type { Plugin } from "esbuild";
 import { join } from "node:path";
 import { KINDS, type KindDefinition } from "../resources/registry.ts";
-import { endAtMost, VALIDATOR_OPTIONS } from "../resources/validators.ts";
+import { MOST_ERRORS, VALIDATOR_OPTIONS } from "../resources/validators.ts";
+import { briefly } from "./brief-errors.ts";
 
 /** The space of the modules that are made here, named by kind. */
 const NAMESPACE = "validator";
@@ -48,7 +49,8 @@ const files = ${JSON.stringify(Object.fromEntries(KINDS.map(({ kind }) => [kind,
 const take = createRequire(import.meta.url);
 export function makeValidator({ kind }) {
   return take(files[kind]).validate;
-}`;
+}
+export const MOST_ERRORS = ${MOST_ERRORS};`;
 }
 
 /**
@@ -58,7 +60,7 @@ export function makeValidator({ kind }) {
 function codeOf(kind: string): string {
   const definition = KINDS.find((known) => known.kind === kind);
   if (definition === undefined) throw new Error(`unknown kind ${kind}`);
-  const code = endAtMost(compiled(definition));
+  const code = briefly(compiled(definition), definition.schema);
   const [exported = "", name] = EXPORTED.exec(code) ?? [];
   const opening = `\nfunction ${name}(`;
   const schema = `= ${JSON.stringify(definition.schema)};`;
@@ -68,7 +70,7 @@ function codeOf(kind: string): string {
     .slice(exported.length)
     .replace(opening, `\nexport const validate = (function ${name}(`)
     .replace(schema, () => `= kindNamed(${JSON.stringify(kind)}).schema;`);
-  return `import { kindNamed } from "./registry.ts";\n${eager});`;
+  return `import { kindNamed } from "./registry.ts";\nimport { tell } from "../tools/tell-error.ts";\n${eager});`;
 }
 
 /** What Ajv's code begins with. */

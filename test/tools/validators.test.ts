@@ -85,10 +85,20 @@ const WRONG: readonly unknown[] = [
 
 function foundBy(accepts: ValidateFunction, value: unknown): unknown {
   try {
-    return { ok: accepts(value), errors: accepts.errors };
+    return { ok: accepts(value), errors: accepts.errors?.map(asked) };
   } catch (thrown) {
     return { thrown };
   }
+}
+
+/** What is asked of an error. */
+function asked(error: ErrorObject): object {
+  const { instancePath, keyword, parentSchema, data, propertyName } = error;
+  // The one that a type of numbers has besides says what the keyword says.
+  const { comparison: _says, ...params } = error.params;
+  const message = /^(?:pattern|const)$/.test(keyword) ? error.message : "";
+  const place = { instancePath, propertyName };
+  return { ...place, keyword, params, parentSchema, data, message };
 }
 
 for (const definition of KINDS)
