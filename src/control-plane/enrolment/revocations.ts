@@ -45,6 +45,8 @@ const SWEEP = 60_000;
 /** Milliseconds after a start in which none goes that was over by then: it may be the clock that is ahead, and what is gone does not come back when that is set. */
 const SETTLED = 3_600_000;
 const RETRY = 1000;
+/** Milliseconds in which a certificate is signed yet, before the Revocation of a deleted Workload is written. */
+const MEANWHILE = 1000;
 /** Bytes that a name may have. */
 const LONGEST_NAME = 253;
 
@@ -266,7 +268,9 @@ export function revocationOfDeleted(
     metadata: { name: nameOfDeleted(namespace, name) },
     spec: {
       instance,
-      beginsUpTo: timestamp(Math.max(clock.wall(), shown) - BACKDATED),
+      beginsUpTo: timestamp(
+        Math.max(clock.wall() + MEANWHILE, shown) - BACKDATED,
+      ),
       reason: "its Workload was deleted",
     },
   };
