@@ -61,14 +61,32 @@ export function heldAtStart(
   };
 }
 
+/** Characters; a digest has 64. Thousands of sidecars are kept that have left. */
+const LONGEST_SAID = 128;
+
+/** What a sidecar says of itself; it is kept, and shown. */
+export function saidIn(
+  metadata: Readonly<Record<string, string>>,
+  key: string,
+): string | undefined {
+  const text = metadata[key];
+  if (text === undefined || text.length <= LONGEST_SAID) return text;
+  // Memory of its own: a part of a text would keep all of it.
+  return Buffer.from(text.slice(0, LONGEST_SAID)).toString();
+}
+
 function versionIn(
   metadata: Readonly<Record<string, string>>,
 ): ConfigVersion | undefined {
-  const store = metadata[NODE.store];
-  const branch = metadata[NODE.branch];
+  const store = saidIn(metadata, NODE.store);
+  const branch = saidIn(metadata, NODE.branch);
   const revision = Number(metadata[NODE.revision]);
   if (store === undefined || !Number.isSafeInteger(revision)) return undefined;
-  const known = { store, revision, digest: metadata[NODE.digest] ?? "" };
+  const known = {
+    store,
+    revision,
+    digest: saidIn(metadata, NODE.digest) ?? "",
+  };
   return branch === undefined ? known : { ...known, branch };
 }
 

@@ -4,7 +4,7 @@ import type { Node, UnreadReport } from "../../push/messages.ts";
 import { NODE } from "../../push/names.ts";
 import { BACKDATED } from "../authority/authority.ts";
 import type { View } from "./catalogue/scopes.ts";
-import type { HeldConfig } from "./held-config.ts";
+import { saidIn, type HeldConfig } from "./held-config.ts";
 import type { Peer } from "./peer.ts";
 import type { Holds, SidecarStatus } from "./status.ts";
 import type { Subscriptions } from "./asked/subscriptions.ts";
@@ -72,7 +72,7 @@ export function statusOf(state: SessionState): SidecarStatus {
     trust: { ...state.trust, root: peer.root, issuedAt: issuedAt(peer) },
     ...(holds === undefined ? {} : { holds }),
     agent: {
-      version: node?.metadata[NODE.version] ?? "",
+      version: saidIn(node?.metadata ?? {}, NODE.version) ?? "",
       schema: Number(node?.metadata[NODE.schema] ?? 0),
     },
   };

@@ -9,6 +9,7 @@ import {
   type HeldConfig,
   type Offer,
 } from "../../../src/control-plane/push/held-config.ts";
+import { statusOf } from "../../../src/control-plane/push/session-status.ts";
 import { NODE } from "../../../src/push/names.ts";
 import { service } from "../../support/control-plane/push-control-plane.ts";
 import { at } from "../../support/resources/random-mesh.ts";
@@ -76,6 +77,24 @@ void t.test("versions count where the history is ours", (t) => {
     });
     t.equal(known.receivedAt, 1000);
   }
+  t.end();
+});
+
+void t.test("what a sidecar says of itself is kept in short", (t) => {
+  const long = "x".repeat(60_000);
+  const metadata = {
+    ...{ [NODE.store]: long, [NODE.digest]: long, [NODE.branch]: long },
+    ...{ [NODE.revision]: "3", [NODE.version]: long },
+  };
+  const node = { id: "n/w", metadata };
+  const { acknowledged } = heldAtStart({ node, initialVersions }, own);
+  const { agent } = statusOf({ peer: {}, known: {}, node } as never);
+  t.equal(acknowledged?.revision, 3);
+  for (const text of [
+    ...[acknowledged?.store, acknowledged?.digest, acknowledged?.branch],
+    agent.version,
+  ])
+    t.equal(text, "x".repeat(128));
   t.end();
 });
 
