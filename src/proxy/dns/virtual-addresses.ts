@@ -18,6 +18,9 @@ const IPV4_HOSTS = 0xfffe;
 /** Names with an address: the one that was of no use for longest makes room. The range stays so empty that a free one is soon found. */
 export const MOST_VIRTUAL = 32_768;
 
+/** Names of the mesh that are passed over where one has to make room. */
+const MOST_SPARED = 4096;
+
 /** Addresses that were another's, one after the other, until one of them is taken all the same. */
 const MOST_KEPT = 1024;
 const NONE_KEPT: ReadonlyMap<string, string | undefined> = new Map();
@@ -49,6 +52,13 @@ export class VirtualAddresses implements VirtualNames {
     Snapshot,
     Map<string, string | undefined>
   >();
+
+  readonly #isOwn: (host: string) => boolean;
+
+  /** `isOwn`: whether a Service of the mesh has the name. All others are of hosts outside, of which a wildcard takes in any number. */
+  constructor(isOwn: (host: string) => boolean = () => false) {
+    this.#isOwn = isOwn;
+  }
 
   get size(): number {
     return this.#byHost.size;
@@ -91,14 +101,36 @@ export class VirtualAddresses implements VirtualNames {
     this.#byHost.delete(key);
     this.#byHost.set(key, address);
     this.#byAddress.set(address, host);
-    if (this.#byHost.size <= MOST_VIRTUAL) return;
+    if (this.#byHost.size > MOST_VIRTUAL) this.#makeRoom();
+  }
+
+  /**
+   * A name of the mesh stays where another one can go: applications go by its address for as long as they like, and whoever lets one
+   * resolve enough names below a wildcard could have that address for a host of its own.
+   */
+  #makeRoom(): void {
     const [oldest] = this.#byHost;
-    if (oldest === undefined) return;
-    const [forgotten, freed] = oldest;
-    const gone = this.#byAddress.get(freed);
-    this.#byHost.delete(forgotten);
-    this.#byAddress.delete(freed);
-    if (gone !== undefined) this.onForgotten?.({ host: gone, address: freed });
+    const going = this.#oldestOutside() ?? oldest;
+    if (going === undefined) return;
+    const [key, address] = going;
+    const host = this.#byAddress.get(address);
+    this.#byHost.delete(key);
+    this.#byAddress.delete(address);
+    if (host !== undefined) this.onForgotten?.({ host, address });
+  }
+
+  /** Undefined where the first ones, and there may be more, are all of the mesh. */
+  #oldestOutside(): readonly [key: string, address: string] | undefined {
+    let looked = 0;
+    for (const [key, address] of this.#byHost) {
+      const host = this.#byAddress.get(address);
+      if (host === undefined || !this.#isOwn(host)) return [key, address];
+      if ((looked += 1) > MOST_SPARED) break;
+      // As if it was asked for now: the next one that makes room does not look at it again.
+      this.#byHost.delete(key);
+      this.#byHost.set(key, address);
+    }
+    return undefined;
   }
 
   hostOf(snapshot: Snapshot | undefined, address: string): string | undefined {
@@ -182,6 +214,15 @@ export function fullName(
 ): string {
   const { name, namespace } = service;
   return `${serviceHost(name, namespace)}.svc.${trustDomain}`.toLowerCase();
+}
+
+/** Whether it is one of the names that the mesh gives its Services: no host outside can have such a one. */
+export function isOwnName(
+  host: string,
+  snapshot: Snapshot | undefined,
+): boolean {
+  const domain = snapshot?.mesh.trustDomain.toLowerCase();
+  return domain !== undefined && host.endsWith(`.svc.${domain}`);
 }
 
 function hostsOf(

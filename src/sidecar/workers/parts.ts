@@ -81,7 +81,10 @@ import {
   type Passthrough,
 } from "../../proxy/upstream/passthrough.ts";
 import { makePools, type Pools } from "../../proxy/upstream/pool/pools.ts";
-import { VirtualAddresses } from "../../proxy/dns/virtual-addresses.ts";
+import {
+  isOwnName,
+  VirtualAddresses,
+} from "../../proxy/dns/virtual-addresses.ts";
 import type { SidecarSettings } from "../settings.ts";
 import { rulesIn } from "./request-rules.ts";
 import { trustIn } from "./trust-in.ts";
@@ -143,7 +146,10 @@ export function makeBase(options: WorkerOptions): Base {
       times: () => timesOf(credentials.value?.meshTime, clock),
     }),
     ownPorts: new Set(),
-    names: settings.dns === undefined ? undefined : new VirtualAddresses(),
+    names:
+      settings.dns === undefined
+        ? undefined
+        : new VirtualAddresses((host) => isOwnName(host, snapshot.value)),
     limits,
     buffers: new Buffers(limits.bufferedBytes),
     deadlines: new Deadlines(clock),

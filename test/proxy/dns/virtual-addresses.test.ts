@@ -48,6 +48,38 @@ void t.test("the name that was of no use for longest makes room", (t) => {
   t.end();
 });
 
+void t.test("names that anybody may ask for push out no Service", (t) => {
+  const isOwn = (host: string): boolean => host.endsWith(".svc.demo");
+  const addresses = new VirtualAddresses(isOwn);
+  const own = Array.from({ length: 300 }, (_, index) => {
+    const host = `s${index}.shop.svc.demo`;
+    return [host, addresses.addressOf(host, "ipv4")] as const;
+  });
+  const gone: string[] = [];
+  addresses.onForgotten = ({ host }) => void gone.push(host);
+  for (let index = 0; index < MOST_VIRTUAL + 2000; index += 1)
+    addresses.addressOf(`x${index}.example`, "ipv4");
+  t.equal(addresses.size, MOST_VIRTUAL);
+  t.notOk(gone.some(isOwn));
+  for (const [host, address] of own)
+    if (addresses.hostOf(undefined, address) !== host)
+      t.fail(`${address} is not ${host}`);
+  t.equal(addresses.hostOf(undefined, "240.240.0.0"), undefined);
+  t.end();
+});
+
+void t.test("of Services alone the oldest makes room, too", (t) => {
+  const addresses = new VirtualAddresses(() => true);
+  const first = addresses.addressOf("s.shop.svc.demo", "ipv4");
+  for (let index = 0; index <= MOST_VIRTUAL; index += 1)
+    addresses.addressOf(`s${index}.shop.svc.demo`, "ipv4");
+  t.equal(addresses.size, MOST_VIRTUAL);
+  t.not(addresses.hostOf(undefined, first), "s.shop.svc.demo");
+  const last = `s${MOST_VIRTUAL}.shop.svc.demo`;
+  t.equal(addresses.hostOf(undefined, addresses.addressOf(last, "ipv4")), last);
+  t.end();
+});
+
 void t.test("the next process knows what the one before gave", (t) => {
   const snapshot = compileSnapshot(
     [
