@@ -103,7 +103,7 @@ export class Observations<
     }
     const slot = Math.floor(now / SLOT);
     row.counts.set(slot, (row.counts.get(slot) ?? 0) + observed.count);
-    // Nobody may ask for them for long: the oldest is no part of the last hour.
+    // Nobody may ask for them for long, and the oldest is not of the last hour.
     if (row.counts.size > MOST_SLOTS)
       for (const oldest of row.counts.keys()) {
         row.counts.delete(oldest);
