@@ -105,8 +105,8 @@ export class VirtualAddresses implements VirtualNames {
   }
 
   /**
-   * A name of the mesh stays where another one can go: applications go by its address for as long as they like, and whoever lets one
-   * resolve enough names below a wildcard could have that address for a host of its own.
+   * A name of the mesh stays where another one can go: applications go by its address for as long as they like, and that address could
+   * be had for a host outside by having one of them resolve enough names below a wildcard.
    */
   #makeRoom(): void {
     const [oldest] = this.#byHost;
