@@ -169,7 +169,6 @@ export class Certificates {
     }
     if (roots.bundle?.serial === credentials.bundle?.serial) return undefined;
     this.#held = { ...this.#held, credentials: { ...credentials, ...roots } };
-    if (this.#inUse !== undefined) this.#inUse = { ...this.#inUse, ...roots };
     this.#choose();
     this.#planReissue(0);
     logger.info({ serial: roots.bundle?.serial }, "the trusted roots are new");

@@ -1,7 +1,9 @@
 /** Which of two certificates proves this sidecar to its peers: the newest, or for a while yet the one before it. Pure. */
 import type { Clock } from "../../core/clock.ts";
 import type { WallMs } from "../../core/units.ts";
+import { rootAbove } from "../../identity/chain.ts";
 import type { Credentials } from "../../identity/credentials.ts";
+import { readCertificates } from "../../identity/pem.ts";
 import { timesOf, validFor } from "../../identity/trust.ts";
 
 export interface InUse {
@@ -30,8 +32,9 @@ export function chooseInUse(
     present !== undefined &&
     present.generation !== newest.generation &&
     !isValidAt(newest, wall) &&
-    isValidAt(present, wall);
-  const chosen = stays ? withTime(present, newest) : newest;
+    isValidAt(present, wall) &&
+    isUnder(present, newest);
+  const chosen = stays ? withTrust(present, newest) : newest;
   const left = validFor(chosen, times);
   const changes = [
     left,
@@ -46,14 +49,33 @@ export function chooseInUse(
   };
 }
 
-/** The mesh's time is known from the newest, whichever is in use. */
-function withTime(
+/** The mesh's time and its roots are known from the newest, whichever is in use. */
+function withTrust(
   present: Credentials,
-  { meshTime }: Credentials,
+  { meshTime = present.meshTime, trustBundle, bundle }: Credentials,
 ): Credentials {
-  return meshTime === undefined || present.meshTime === meshTime
-    ? present
-    : { ...present, meshTime };
+  if (present.meshTime === meshTime && present.trustBundle === trustBundle)
+    return present;
+  return {
+    ...present,
+    trustBundle,
+    ...(meshTime === undefined ? {} : { meshTime }),
+    ...(bundle === undefined ? {} : { bundle }),
+  };
+}
+
+/** Nobody takes a certificate whose root is retired, whatever its dates. */
+function isUnder(
+  { certificateChain, trustBundle: before }: Credentials,
+  { trustBundle }: Credentials,
+): boolean {
+  return (
+    before === trustBundle ||
+    rootAbove(
+      readCertificates(certificateChain, "certificate"),
+      readCertificates(trustBundle, "trust bundle"),
+    ) !== undefined
+  );
 }
 
 function isValidAt(

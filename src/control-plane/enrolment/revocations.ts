@@ -262,15 +262,14 @@ export function revocationOfDeleted(
   const { namespace, name } = keyOf(workload);
   const instance = formatName(namespace, name);
   const shown = push.shown(`${instance} ${holder}`)?.trust.issuedAt ?? 0;
+  const wall = clock.wall();
   return {
     apiVersion: REVOCATION.apiVersion,
     kind: REVOCATION.kind,
     metadata: { name: nameOfDeleted(namespace, name) },
     spec: {
       instance,
-      beginsUpTo: timestamp(
-        Math.max(clock.wall() + MEANWHILE, shown) - BACKDATED,
-      ),
+      beginsUpTo: timestamp(Math.max(wall + MEANWHILE, shown) - BACKDATED),
       reason: "its Workload was deleted",
     },
   };
