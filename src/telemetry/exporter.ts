@@ -41,6 +41,8 @@ export interface SpanExporter {
 
 /** Spans that wait for the SDK to be loaded. */
 const WAITING_AT_MOST = 2048;
+/** Characters of them: a caller says how long a path is, and that it is sampled. */
+const WAITING_LENGTH = 4 * 1024 * 1024;
 /** Spans that wait to be sent or for a response, some 0.7 KiB each: two seconds of four thousand a second. */
 const QUEUED_AT_MOST = 8192;
 /** Bytes of them, for there may be long ones. */
@@ -58,7 +60,8 @@ interface Running {
 }
 
 export function makeSpanExporter(options: SpanExporterOptions): SpanExporter {
-  const waiting: SpanRecord[] = [];
+  let waiting: SpanRecord[] | undefined = [];
+  let waitingLength = 0;
   let dropped = 0;
   let running: Running | undefined;
   let starting: Promise<void> | undefined;
@@ -67,23 +70,38 @@ export function makeSpanExporter(options: SpanExporterOptions): SpanExporter {
       return dropped;
     },
     sink(span) {
-      if (running === undefined && waiting.length < WAITING_AT_MOST)
-        waiting.push(span);
-      else if (running?.record(span) !== true) dropped += 1;
+      if (running !== undefined || waiting === undefined) {
+        if (running?.record(span) !== true) dropped += 1;
+        return;
+      }
+      const length = lengthOf(span);
+      if (
+        waiting.length >= WAITING_AT_MOST ||
+        waitingLength + length > WAITING_LENGTH
+      ) {
+        dropped += 1;
+        return;
+      }
+      waitingLength += length;
+      waiting.push(detached(span));
     },
     start() {
       starting ??= loadTransport(options).then(
         (transport) => {
           const loaded = runWith(transport, options);
           running = loaded;
-          for (const span of waiting.splice(0)) loaded.record(span);
+          for (const span of waiting ?? []) loaded.record(span);
+          waiting = undefined;
         },
         // Traffic goes on without its traces.
-        (error: unknown) =>
+        (error: unknown) => {
+          dropped += waiting?.length ?? 0;
+          waiting = undefined;
           options.logger.error(
             { error: messageOf(error) },
             "no spans are sent: the exporter does not start",
-          ),
+          );
+        },
       );
       return starting;
     },
@@ -99,6 +117,32 @@ export function makeSpanExporter(options: SpanExporterOptions): SpanExporter {
       }
     },
   };
+}
+
+/** Characters of its texts. */
+function lengthOf({ name, attributes }: SpanRecord): number {
+  return Object.values(attributes).reduce<number>(
+    (sum, value) => sum + (typeof value === "string" ? value.length : 0),
+    name.length,
+  );
+}
+
+/** With texts of its own: a caller's are views of its whole head. */
+function detached(span: SpanRecord): SpanRecord {
+  const attributes = Object.entries(span.attributes).map(
+    ([key, value]) =>
+      [key, typeof value === "string" ? copyOf(value) : value] as const,
+  );
+  const { traceState } = span;
+  return {
+    ...span,
+    attributes: Object.fromEntries(attributes),
+    traceState: traceState === undefined ? undefined : copyOf(traceState),
+  };
+}
+
+function copyOf(text: string): string {
+  return Buffer.from(text).toString();
 }
 
 async function loadTransport({

@@ -112,6 +112,45 @@ void t.test(
 );
 
 void t.test(
+  "long spans that wait for the start are bounded by their bytes",
+  async (t) => {
+    const { endpoint, spans } = await startCollector(t);
+    const exporter = makeSpanExporter({
+      ...{ endpoint, resource, logger: silentLogger, clock: systemClock },
+      interval: 10,
+    });
+    const path = "x".repeat(60_000);
+    for (let index = 0; index < 100; index += 1)
+      exporter.sink(
+        record(index.toString(16).padStart(16, "0"), {
+          attributes: { "url.path": path },
+        }),
+      );
+    const held = 100 - exporter.dropped;
+    t.ok(held > 50 && held * path.length <= 4 * 1024 * 1024, String(held));
+    await exporter.start();
+    await exporter.close();
+    t.equal(spans.length, held);
+  },
+);
+
+void t.test("spans wait for no exporter that did not start", async (t) => {
+  const exporter = makeSpanExporter({
+    endpoint: "http://127.0.0.1:1",
+    resource: () => {
+      throw new Error("no");
+    },
+    ...{ logger: silentLogger, clock: systemClock },
+  });
+  exporter.sink(record("0000000000000001"));
+  await exporter.start();
+  t.equal(exporter.dropped, 1);
+  exporter.sink(record("0000000000000002"));
+  t.equal(exporter.dropped, 2);
+  await exporter.close();
+});
+
+void t.test(
   "while the collector does not answer spans wait, up to a bound, and are counted past it",
   async (t) => {
     const held: ServerResponse[] = [];
