@@ -166,6 +166,11 @@ export class CallerSide {
     return this.#full || this.#paused;
   }
 
+  /** It has got some of its response, or sends on. Where neither is so, all may be over with the response. */
+  get goesOn(): boolean {
+    return this.#responded || !this.#ended;
+  }
+
   /** Nothing can move until it sends, or reads. */
   get isAwaited(): boolean {
     return this.#responded ? this.#full : !this.#ended && !this.#paused;

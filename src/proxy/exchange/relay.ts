@@ -252,7 +252,7 @@ export class Relay
     return (
       this.#tunnel ||
       this.#endless ||
-      (this.grpc && this.caller.responded && this.deadline === Infinity)
+      (this.grpc && this.caller.goesOn && this.deadline === Infinity)
     );
   }
 

@@ -15,6 +15,7 @@ import {
 } from "../../../support/meshes/pair.ts";
 import { Peer } from "../../../support/hostile/grammar-http1-listeners.ts";
 import {
+  data,
   headers,
   RawPeer,
   settings,
@@ -232,7 +233,16 @@ void t.test("a DENY ends an event stream", async (t) => {
   );
 });
 
-void t.test("a DENY ends a gRPC call without a deadline", async (t) => {
+/** A call of gRPC whose messages are still to come, and an application that takes them; `responds`: it says at once that it does. */
+async function withCall(
+  responds: boolean,
+  use: (
+    pair: Pair,
+    peer: RawPeer,
+    taken: () => readonly Buffer[],
+  ) => Promise<void>,
+): Promise<void> {
+  const taken: Buffer[] = [];
   await withPair(
     {
       appProtocol: "grpc",
@@ -240,8 +250,9 @@ void t.test("a DENY ends a gRPC call without a deadline", async (t) => {
         const peer = new RawPeer(socket, true);
         peer.send(settings(), SETTINGS_ACK);
         socket.on("data", () => {
-          for (const { type, id } of peer.frames.splice(0))
-            if (type === 1)
+          for (const { type, id, payload } of peer.frames.splice(0))
+            if (type === 0) taken.push(payload);
+            else if (type === 1 && responds)
               peer.send(
                 headers(
                   id,
@@ -284,9 +295,7 @@ void t.test("a DENY ends a gRPC call without a deadline", async (t) => {
           false,
         ),
       );
-      await peer.next(1, 1);
-      pair.apply([denyAll]);
-      t.equal(await peer.resetCode(1), 8, "CANCEL");
+      await use(pair, peer, () => taken);
       t.match(
         pair.log.find(({ direction }) => direction === "inbound"),
         { reason: "DENIED", policy: "shop/no" },
@@ -294,4 +303,27 @@ void t.test("a DENY ends a gRPC call without a deadline", async (t) => {
       peer.socket.destroy();
     },
   );
+}
+
+void t.test("a DENY ends a gRPC call without a deadline", async (t) => {
+  await withCall(true, async (pair, peer) => {
+    await peer.next(1, 1);
+    pair.apply([denyAll]);
+    t.equal(await peer.resetCode(1), 8, "CANCEL");
+  });
 });
+
+void t.test(
+  "a DENY ends one that sends on, and has no response yet",
+  async (t) => {
+    await withCall(false, async (pair, peer, taken) => {
+      peer.send(data(1, Buffer.from("one"), false));
+      await until(() => Buffer.concat(taken()).includes("one"));
+      pair.apply([denyAll]);
+      await peer.next(1, 1);
+      peer.send(data(1, Buffer.from("two"), false));
+      await until(() => pair.log.length > 0);
+      t.notMatch(Buffer.concat(taken()).toString(), /two/);
+    });
+  },
+);
