@@ -7,6 +7,7 @@ import type { SpiffeUri, WallMs } from "../../core/units.ts";
 import { watchSource, type Watch, type WatchSource } from "../../core/watch.ts";
 import type { Credentials } from "../../identity/credentials.ts";
 import { readCertificates } from "../../identity/pem.ts";
+import { formatSpiffeId } from "../../identity/spiffe.ts";
 import type { SignedBundle, TrustBundle } from "../../identity/trust-bundle.ts";
 import type {
   Authority,
@@ -25,6 +26,7 @@ import type { SignedBy } from "../issuer/signed-by.ts";
 import { KeyedQueue } from "../keyed-queue.ts";
 import { trustField } from "../push/push-messages.ts";
 import type { TrustOffer } from "../push/trust-push.ts";
+import { CONTROL_PLANE } from "../../push/names.ts";
 import type { EnrolmentToken } from "../../push/token.ts";
 import type { Store } from "../store/store.ts";
 import { checkIssuer, externalRoots, ROTATED_ELSEWHERE } from "./external.ts";
@@ -233,14 +235,18 @@ export class Trust {
     });
   }
 
-  /** Issues from the new root. `sidecars`: how many have to renew. */
+  /** Issues from the new root. `sidecars`: how many have to renew. Throws UserError where it cannot: a clock ahead made it, and it has not begun. */
   async reissue(sidecars: number): Promise<void> {
     const { least, most } = SPREAD;
-    await this.#step(() =>
-      this.#take(this.#succession, this.#inPhase("reissue"), {
+    const { trustDomain } = this.#options;
+    await this.#step(() => {
+      this.#succession.next?.own(
+        formatSpiffeId({ trustDomain, ...CONTROL_PLANE }),
+      );
+      return this.#take(this.#succession, this.#inPhase("reissue"), {
         renewWithin: Math.min(most, Math.max(least, sidecars * RENEWAL)),
-      }),
-    );
+      });
+    });
   }
 
   /** The old root is not trusted any more, and its keys are removed. */

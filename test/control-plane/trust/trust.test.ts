@@ -365,3 +365,17 @@ void t.test(
     t.equal(await kept(), undefined, "a word does not bring it back");
   },
 );
+
+void t.test("a root that a clock ahead has made issues nothing", async (t) => {
+  const { open, clock } = await world(t);
+  const trust = await open();
+  const old = trust.fingerprint;
+  clock.jump(60 * DAY);
+  await trust.begin();
+  clock.jump(-60 * DAY);
+  await t.rejects(trust.reissue(1), { message: /set the clock/ });
+  t.match(await facts(trust), { phase: "add", issues: old, own: old });
+  clock.jump(31 * DAY);
+  await trust.reissue(1);
+  t.match(await facts(trust), { phase: "reissue", own: old });
+});
