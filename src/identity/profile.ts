@@ -133,17 +133,24 @@ export function opensslAloneFault(
     RESTRICTIONS.some((key) => extensions.has(key))
   )
     return "it restricts what it signs";
-  if (WEAK.test(certificate.signatureAlgorithm ?? "md5"))
-    return "its signature is weak";
-  const { asymmetricKeyType, asymmetricKeyDetails = {} } =
-    certificate.publicKey;
-  if (asymmetricKeyType === "dsa") return "its key is a DSA key";
+  const weak = weakness(certificate);
+  if (weak !== undefined) return weak;
   const { modulusLength = LEAST_RSA, publicExponent = 3n } =
-    asymmetricKeyDetails;
-  if (modulusLength < LEAST_RSA) return "its key is weak";
+    certificate.publicKey.asymmetricKeyDetails ?? {};
   return modulusLength > LARGEST_RSA || publicExponent > LARGEST_EXPONENT
     ? "its key is too large"
     : undefined;
+}
+
+/** Why no connection takes a certificate, whatever has signed it. */
+export function weakness({
+  signatureAlgorithm = "md5",
+  publicKey: { asymmetricKeyType, asymmetricKeyDetails },
+}: X509Certificate): string | undefined {
+  if (WEAK.test(signatureAlgorithm)) return "its signature is weak";
+  if (asymmetricKeyType === "dsa") return "its key is a DSA key";
+  const { modulusLength = LEAST_RSA } = asymmetricKeyDetails ?? {};
+  return modulusLength < LEAST_RSA ? "its key is weak" : undefined;
 }
 
 function unknownCritical(

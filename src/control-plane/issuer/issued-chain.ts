@@ -4,7 +4,7 @@ import { isDeepStrictEqual } from "node:util";
 import { timestamp } from "../../core/clock.ts";
 import { messageOf, UserError } from "../../core/errors.ts";
 import type { SpiffeUri, WallMs } from "../../core/units.ts";
-import { chainFault, isSignedBy } from "../../identity/chain.ts";
+import { chainFault, isSignedBy, nameOf } from "../../identity/chain.ts";
 import {
   countOtherNames,
   readBinding,
@@ -12,7 +12,7 @@ import {
   type Binding,
 } from "../../identity/extensions.ts";
 import { fingerprintOf, readCertificates } from "../../identity/pem.ts";
-import { leafFault } from "../../identity/profile.ts";
+import { leafFault, weakness } from "../../identity/profile.ts";
 
 /** The certificate that an issuer is asked for. */
 export interface Asked {
@@ -44,7 +44,8 @@ export function judgeIssued(
   const fault =
     formFault(given, asked) ??
     timeFault(given, asked, now) ??
-    rootFault(given, roots, now);
+    rootFault(given, roots, now) ??
+    strengthFault(given, roots);
   if (fault !== undefined)
     throw new UserError(`the issuer's response is not used: ${fault}`);
   const known = new Set(roots.map(fingerprintOf));
@@ -84,19 +85,35 @@ function normal({ name, labels, addresses = [] }: Binding): Binding {
 
 /** Revocation goes by the begin: a certificate that begins later than asked for would be spared by one that was to put it out. */
 function timeFault(
-  [leaf]: readonly X509Certificate[],
+  given: readonly X509Certificate[],
   { notBefore, notAfter }: Asked,
   now: WallMs,
 ): string | undefined {
+  const [leaf] = given;
   const from = leaf?.validFromDate.getTime() ?? NaN;
   const to = leaf?.validToDate.getTime() ?? NaN;
   if (!(from <= notBefore && from >= notBefore - SKEW))
     return `its validity begins at ${timeText(from)}; expected ${timestamp(notBefore)}, or up to a minute earlier`;
   if (!(to <= notAfter + SKEW))
     return `its validity ends at ${timeText(to)}; expected ${timestamp(notAfter)}, or earlier`;
-  return to - now >= SHORTEST
+  const end = Math.min(...given.map((each) => each.validToDate.getTime()));
+  return end - now >= SHORTEST
     ? undefined
-    : `its validity ends at ${timeText(to)}, in less than a minute`;
+    : `its validity, or that of its issuer, ends at ${timeText(end)}, in less than a minute`;
+}
+
+/** Peers would refuse it, while the certificate of before is good yet. */
+function strengthFault(
+  given: readonly X509Certificate[],
+  roots: readonly X509Certificate[],
+): string | undefined {
+  for (const each of given) {
+    // Nobody verifies what a root says of itself.
+    if (roots.some((root) => root.raw.equals(each.raw))) continue;
+    const weak = weakness(each);
+    if (weak !== undefined) return `"${nameOf(each)}": ${weak}`;
+  }
+  return undefined;
 }
 
 function timeText(wall: WallMs): string {

@@ -1,5 +1,9 @@
 /** An issuer's response goes on where it is the certificate that was asked for, and nowhere else. */
-import { createPrivateKey, createPublicKey } from "node:crypto";
+import {
+  createPrivateKey,
+  createPublicKey,
+  X509Certificate,
+} from "node:crypto";
 import t from "tap";
 import {
   judgeIssued,
@@ -14,17 +18,21 @@ import {
 } from "../../../src/identity/extensions.ts";
 import { readCertificates } from "../../../src/identity/pem.ts";
 import { generatePrivateKey } from "../../../src/identity/private-key.ts";
-import { createCsr } from "../../../src/identity/x509.ts";
+import { createCsr, type Issuer } from "../../../src/identity/x509.ts";
 import { fakeAuthority } from "../../support/certificates/certificate-authority.ts";
 import {
+  authorityExtensions,
   constraints,
   ia5,
   keyUsage,
   leafExtensions,
   namesOf,
+  oddCertificate,
   otherName,
   purposes,
   uris,
+  utc,
+  utcText,
   type OddExtension,
 } from "../../support/certificates/odd-certificates.ts";
 import { leafFor } from "../../support/certificates/signing-server.ts";
@@ -54,11 +62,13 @@ interface Change {
   readonly binding?: Binding | null;
   readonly issuer?: typeof ours.issuing;
   readonly extensions?: Readonly<Record<string, OddExtension>>;
+  readonly digest?: "sha1";
 }
 
 function leaf(change: Change = {}): string {
   const { csr = asked.csr, binding = BINDING, issuer = ours.issuing } = change;
   return leafFor(csr, issuer, {
+    ...(change.digest === undefined ? {} : { digest: change.digest }),
     from: change.from ?? asked.notBefore,
     to: change.to ?? asked.notAfter,
     extensions: {
@@ -81,6 +91,18 @@ function named(text: string, ...more: Buffer[]): Change {
   };
 }
 
+/** An issuing certificate with hardly a life. */
+function endingIssuer(): { readonly pem: string; readonly issuer: Issuer } {
+  const { pem, privateKey } = oddCertificate({
+    issuer: ours.rootIssuer,
+    commonName: "ends",
+    extensions: Object.values(authorityExtensions()),
+    validity: [utc(utcText(now - HOUR)), utc(utcText(now + 59_000))],
+  });
+  return { pem, issuer: { certificate: new X509Certificate(pem), privateKey } };
+}
+
+const ending = endingIssuer();
 const bound = encodeBinding(BINDING).toString("base64url");
 const roots = [ours.root, foreign.root];
 
@@ -172,6 +194,14 @@ const BAD: Readonly<Record<string, readonly [string, RegExp]>> = {
     /ends at .* or earlier/,
   ],
   "hardly a life": [leaf({ to: now + 59_000 }) + issuing, /less than a minute/],
+  "an issuer that ends": [
+    leaf({ issuer: ending.issuer }) + ending.pem,
+    /that of its issuer, ends at .* less than a minute/,
+  ],
+  "a signature that no peer takes": [
+    leaf({ digest: "sha1" }) + issuing,
+    /its signature is weak/,
+  ],
   "no issuer": [leaf(), /signed by none of the trusted roots/],
   "a root that nobody trusts": [
     leaf({ issuer: fakeAuthority({ now }).rootIssuer }),

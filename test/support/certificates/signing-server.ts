@@ -79,10 +79,12 @@ export function leafFor(
     readonly to: number;
     readonly extensions: Readonly<Record<string, OddExtension>>;
     readonly commonName?: string;
+    readonly digest?: "sha1";
   },
 ): string {
   return oddCertificate({
     issuer,
+    ...(parts.digest === undefined ? {} : { digest: parts.digest }),
     ...(parts.commonName === undefined ? {} : { commonName: parts.commonName }),
     publicKey: readCsr(csr),
     extensions: Object.values(parts.extensions),
