@@ -11,12 +11,14 @@
 import {
   existsSync,
   readdirSync,
+  readFileSync,
   renameSync,
   rmdirSync,
   rmSync,
 } from "node:fs";
 import { join } from "node:path";
 import { messageOf, UserError } from "../../core/errors.ts";
+import type { WallMs } from "../../core/units.ts";
 import { fingerprintOf, readCertificates } from "../../identity/pem.ts";
 import {
   openAuthority,
@@ -37,20 +39,36 @@ export interface Succession {
   readonly next: Authority | undefined;
 }
 
-/** What the directory holds; a promotion that a crash cut short is brought to its end. Throws UserError. */
+/**
+ * What the directory holds; a promotion that a crash cut short is brought to its end. `issues`: certificates are of the successor already.
+ * Before that, one that a clock ahead has made is left alone until it begins: it does not keep the control plane from its start. Throws UserError.
+ */
 export async function openSuccession(
   options: AuthorityOptions,
+  issues: boolean,
 ): Promise<Succession> {
-  const { directory } = options;
+  const { directory, clock } = options;
   finishPromotion(directory);
   const current = await openAuthority(options);
   const next = join(directory, NEXT);
   return {
     current,
-    next: existsSync(next)
+    next: (issues ? existsSync(next) : hasBegun(next, clock.wall()))
       ? await openAuthority({ ...options, directory: next })
       : undefined,
   };
+}
+
+/** False where there is none. What cannot be read is judged when it is opened. */
+function hasBegun(directory: string, now: WallMs): boolean {
+  if (!existsSync(directory)) return false;
+  try {
+    const file = join(directory, ROOTS);
+    const [root] = readCertificates(readFileSync(file, "utf8"), file);
+    return root === undefined || root.validFromDate.getTime() <= now;
+  } catch {
+    return true;
+  }
 }
 
 /**

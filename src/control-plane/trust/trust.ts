@@ -49,13 +49,14 @@ const SPREAD = { least: 1000, most: 600_000 } as const;
 /** Reads the authority's directory and what the store says of a rotation; makes an authority where there is none. Throws UserError. */
 export async function openTrust(options: TrustOptions): Promise<Trust> {
   const { store, clock, logger } = options;
-  const succession = await openSuccession(options);
   const known = readNote(await store.note(TRUST_NOTE));
+  const issues = known?.rotation?.phase === "reissue";
+  const succession = await openSuccession(options, issues);
   const rotation = resumed(known?.rotation, succession, clock);
   if (known?.rotation !== undefined && rotation === undefined)
     logger.warn(
       { from: known.rotation.from, to: known.rotation.to },
-      "the store tells of a rotation whose roots are not in the authority's directory: it is forgotten",
+      "the store tells of a rotation whose roots are not in the authority's directory, or begin later: it is forgotten",
     );
   checkIssuer(options.issuer, known, rotation);
   const trust = new Trust(options, succession, known);

@@ -375,7 +375,16 @@ void t.test("a root that a clock ahead has made issues nothing", async (t) => {
   clock.jump(-60 * DAY);
   await t.rejects(trust.reissue(1), { message: /set the clock/ });
   t.match(await facts(trust), { phase: "add", issues: old, own: old });
+  const again = await open();
+  t.match(
+    await facts(again),
+    { phase: undefined, roots: [old], issues: old, own: old },
+    "a restart does without it",
+  );
+  await t.rejects(again.begin(), { message: /next\/root\.crt: .*not valid/ });
   clock.jump(31 * DAY);
-  await trust.reissue(1);
-  t.match(await facts(trust), { phase: "reissue", own: old });
+  const later = await open();
+  t.match(await facts(later), { phase: "add", issues: old });
+  await later.reissue(1);
+  t.match(await facts(later), { phase: "reissue", own: old });
 });
