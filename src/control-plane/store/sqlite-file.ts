@@ -15,6 +15,7 @@ const SCHEMA_VERSION = 1;
 /** How notes begin in the table that has the store's id too. */
 const NOTE = "note:";
 const BRANCHES = "branches";
+const SUM = "sum";
 /** Behind every other character in the order of names. */
 const LAST = "\u{10ffff}";
 
@@ -123,6 +124,9 @@ export interface Statements {
   /** The text of the branches of its history; undefined before the first. */
   branches(): string | undefined;
   setBranches(text: string): void;
+  /** The note of the sum of its resources; undefined before the first. */
+  sum(): string | undefined;
+  setSum(note: string): void;
   note(name: string): string | undefined;
   notes(prefix: string): Map<string, string>;
   /** Undefined removes it. */
@@ -217,7 +221,10 @@ function prepareAll(database: DatabaseSync): Statements["all"] {
 
 function prepareNotes(
   database: DatabaseSync,
-): Pick<Statements, "note" | "notes" | "setNote" | "branches" | "setBranches"> {
+): Pick<
+  Statements,
+  "note" | "notes" | "setNote" | "branches" | "setBranches" | "sum" | "setSum"
+> {
   const note = database.prepare("SELECT value FROM meta WHERE name = ?");
   const valueOf = (name: string): string | undefined => {
     const value = note.get(name)?.["value"];
@@ -233,6 +240,8 @@ function prepareNotes(
   return {
     branches: () => valueOf(BRANCHES),
     setBranches: (text) => void setNote.run(BRANCHES, text),
+    sum: () => valueOf(SUM),
+    setSum: (note) => void setNote.run(SUM, note),
     note: (name) => valueOf(NOTE + name),
     notes: (prefix) =>
       new Map(

@@ -43,6 +43,7 @@ import {
 } from "./store.ts";
 import { GroupCommit, type Plan, type Write } from "./group-commit.ts";
 import { RecentChanges } from "./recent-changes.ts";
+import { ResourceSum, sumNote } from "./resource-sum.ts";
 import { ResourceTable } from "./table.ts";
 import {
   actsOf,
@@ -51,6 +52,7 @@ import {
   putOne,
   removedOf,
   step,
+  typeOf,
   withoutAfter,
   writesOf,
 } from "./write.ts";
@@ -83,6 +85,7 @@ class SqliteStore implements Store, History {
   readonly #database: DatabaseSync;
   readonly #statements: Statements;
   readonly #table = new ResourceTable();
+  readonly #sum = new ResourceSum();
   readonly #newest: WatchSource<number>;
   readonly #recent: RecentChanges;
   readonly #size: { rows: number; bytes: number };
@@ -112,8 +115,11 @@ class SqliteStore implements Store, History {
       this.#branches = Branches.before(this.#statements.branches());
       this.#recent = new RecentChanges(this.#newest.value);
       this.#size = this.#statements.historySize();
-      for (const resource of this.#statements.all())
+      for (const resource of this.#statements.all()) {
         this.#table.put(keyOf(resource), resource);
+        this.#sum.add(resource);
+      }
+      this.#sum.check(this.#statements.sum(), this.#newest.value, file);
     } catch (thrown) {
       throw closeFailed(this.#database, file, thrown);
     }
@@ -341,7 +347,12 @@ class SqliteStore implements Store, History {
     const before = this.#branches;
     const branches =
       writes.length > 0 ? before.begin(this.#newest.value) : before;
+    const sum = this.#sum.after(writes);
     this.#transaction(() => {
+      if (writes.length > 0)
+        this.#statements.setSum(
+          sumNote(this.#newest.value + writes.length, sum),
+        );
       if (branches !== before)
         this.#statements.setBranches(branches.toString());
       this.#audit.add(acts, this.#clock.wall());
@@ -353,6 +364,7 @@ class SqliteStore implements Store, History {
       }
     });
     this.#branches = branches;
+    this.#sum.set(sum);
     // Readers and watchers may look only once the changes cannot be lost any more.
     for (const { key, before, after, revision } of writes) {
       if (after === undefined) this.#table.remove(key);
@@ -384,12 +396,4 @@ class SqliteStore implements Store, History {
       this.#size.rows -= 1;
     }
   }
-}
-
-function typeOf(
-  before: Resource | undefined,
-  after: Resource | undefined,
-): ChangeType {
-  if (after === undefined) return "remove";
-  return before === undefined ? "create" : "update";
 }

@@ -11,6 +11,7 @@ import {
 } from "../../resources/envelope.ts";
 import { actOf, type Act, type Author } from "../audit/audit.ts";
 import type { Write } from "./group-commit.ts";
+import type { ChangeType } from "./sqlite-file.ts";
 import {
   ConflictError,
   type Done,
@@ -204,4 +205,13 @@ export function writesOf(planned: readonly PlannedPut[]): Write[] {
 
 export function withoutAfter({ key, before, revision }: PlannedRemoval): Write {
   return { key, before, after: undefined, revision };
+}
+
+/** How the history names a write. */
+export function typeOf(
+  before: Resource | undefined,
+  after: Resource | undefined,
+): ChangeType {
+  if (after === undefined) return "remove";
+  return before === undefined ? "create" : "update";
 }
