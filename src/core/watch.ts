@@ -12,24 +12,34 @@ export interface WatchSource<T> extends Watch<T> {
 
 /** Makes a watch that its owner can set; setting the identical value tells nobody. */
 export function watchSource<T>(initial: T): WatchSource<T> {
-  let current = initial;
-  const subscribers = new Set<(value: T) => void>();
-  return {
-    get value(): T {
-      return current;
-    },
-    set(value): void {
-      if (Object.is(value, current)) return;
-      current = value;
-      for (const subscriber of [...subscribers]) subscriber(value);
-    },
-    subscribe(onChange): () => void {
-      // A wrapper of its own, so that one function may subscribe twice and leave once.
-      const subscriber = (value: T): void => onChange(value);
-      subscribers.add(subscriber);
-      return () => subscribers.delete(subscriber);
-    },
-  };
+  return new Source(initial);
+}
+
+/** A class, since each request asks for values: V8 keeps an object literal that has getters as a dictionary. */
+class Source<T> implements WatchSource<T> {
+  #current: T;
+  readonly #subscribers = new Set<(value: T) => void>();
+
+  constructor(initial: T) {
+    this.#current = initial;
+  }
+
+  get value(): T {
+    return this.#current;
+  }
+
+  set(value: T): void {
+    if (Object.is(value, this.#current)) return;
+    this.#current = value;
+    for (const subscriber of [...this.#subscribers]) subscriber(value);
+  }
+
+  subscribe(onChange: (value: T) => void): () => void {
+    // A wrapper of its own, so that one function may subscribe twice and leave once.
+    const subscriber = (value: T): void => onChange(value);
+    this.#subscribers.add(subscriber);
+    return () => this.#subscribers.delete(subscriber);
+  }
 }
 
 /** Resolves with the first value, present or later, that `accept` takes; rejects when `signal` aborts. */

@@ -142,16 +142,17 @@ export function byHost(
   host: string,
   port: number | undefined,
 ): Destination | undefined {
-  const canonical = hostOf(host);
-  for (const name of host === canonical ? [host] : [host, canonical]) {
+  for (let name = host; ;) {
     const service = own.get(name);
     if (service !== undefined) return ownPort(unitOf(service), port);
     // A host that a caller makes up, and that nobody has.
     if (isWildcard(name)) return undefined;
     const claims = claimsOn(hosts, name);
     if (claims.length > 0) return externalPort(claims, unitOf, name, port);
+    const canonical = hostOf(host);
+    if (name === canonical) return undefined;
+    name = canonical;
   }
-  return undefined;
 }
 
 /** Its name among the lost ones is made when it is asked for: there is a claim for each instance, and most meshes lose none. */
@@ -170,12 +171,20 @@ function ownPort(
   unit: Unit | undefined,
   port: number | undefined,
 ): Destination | undefined {
-  const at = (number: number): Destination | undefined =>
-    unit?.targets.find(({ destination }) => destination.port.port === number)
-      ?.destination;
+  if (unit === undefined) return undefined;
+  const { targets } = unit;
   return port === undefined
-    ? (at(HTTP_PORT) ?? unit?.targets[0]?.destination)
-    : at(port);
+    ? (targetAt(targets, HTTP_PORT) ?? targets[0]?.destination)
+    : targetAt(targets, port);
+}
+
+function targetAt(
+  targets: Unit["targets"],
+  port: number,
+): Destination | undefined {
+  for (const { destination } of targets)
+    if (destination.port.port === port) return destination;
+  return undefined;
 }
 
 /** A Service that claims a host, and the name or wildcard by which it does. */

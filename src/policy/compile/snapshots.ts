@@ -1,5 +1,11 @@
 /** The snapshot that is served from, made of all that was compiled; and the way back, from a snapshot to what it was made of. */
-import type { Cluster, Snapshot, SnapshotVersion } from "../snapshot.ts";
+import type {
+  CalledName,
+  Cluster,
+  Destination,
+  Snapshot,
+  SnapshotVersion,
+} from "../snapshot.ts";
 import { byAddress, byRequest } from "./captured.ts";
 import { clusterAlone } from "./clusters.ts";
 import { byHost } from "./destinations.ts";
@@ -25,40 +31,85 @@ export function snapshotOf(
   kept: CompiledParts,
   version: SnapshotVersion,
 ): Snapshot {
-  const { frame, units, names, indexes, inbound, revoked, recording } = kept;
-  const unitOf = (name: string): Unit | undefined => units.get(name);
-  const clusters = once(() => clustersOf(kept));
-  const destinations = once(() => destinationsOf(kept));
-  const faulty = once(() => faultyOf(kept));
-  const warnings = once(() => warningsOf(kept));
-  const snapshot: Snapshot = {
-    version: { ...version },
-    self: frame.self,
-    mesh: frame.mesh,
-    destination: (host, port) => byHost(names, unitOf, host, port),
-    destinationByAddress: (address, port, host) =>
-      byAddress({ names, indexes, unitOf }, address, port, host),
-    destinationOfCaptured: (address, port, named) =>
-      byRequest({ names, indexes, unitOf }, address, port, named),
-    cluster: (key) => clusterOf(kept, key),
-    inbound: inbound.policy,
-    revoked,
-    telemetry: recording.telemetry,
-    get destinations() {
-      return destinations();
-    },
-    get faulty() {
-      return faulty();
-    },
-    get clusters() {
-      return clusters();
-    },
-    get warnings() {
-      return warnings();
-    },
-  };
+  const snapshot = new CompiledSnapshot(kept, version);
   known.set(snapshot, kept);
   return snapshot;
+}
+
+/**
+ * A class, since each request reads several of its fields: V8 keeps an object literal that has getters as a dictionary, in which
+ * nothing is found without a search. Most snapshots are never asked for their lists, which are made once they are.
+ */
+class CompiledSnapshot implements Snapshot {
+  readonly version: SnapshotVersion;
+  readonly self: Snapshot["self"];
+  readonly mesh: Snapshot["mesh"];
+  readonly inbound: Snapshot["inbound"];
+  readonly revoked: Snapshot["revoked"];
+  readonly telemetry: Snapshot["telemetry"];
+  readonly #kept: CompiledParts;
+  readonly #unitOf: (name: string) => Unit | undefined;
+  #destinations: Snapshot["destinations"] | undefined;
+  #faulty: Snapshot["faulty"] | undefined;
+  #clusters: Snapshot["clusters"] | undefined;
+  #warnings: Snapshot["warnings"] | undefined;
+
+  constructor(kept: CompiledParts, version: SnapshotVersion) {
+    const { frame, units, inbound, revoked, recording } = kept;
+    this.version = { ...version };
+    this.self = frame.self;
+    this.mesh = frame.mesh;
+    this.inbound = inbound.policy;
+    this.revoked = revoked;
+    this.telemetry = recording.telemetry;
+    this.#kept = kept;
+    this.#unitOf = (name) => units.get(name);
+  }
+
+  destination(host: string, port: number | undefined): Destination | undefined {
+    return byHost(this.#kept.names, this.#unitOf, host, port);
+  }
+
+  destinationByAddress(
+    address: string,
+    port: number,
+    host?: string,
+  ): Destination | undefined {
+    return byAddress(this.#places(), address, port, host);
+  }
+
+  destinationOfCaptured(
+    address: string,
+    port: number,
+    named: CalledName | undefined,
+  ): Destination | undefined {
+    return byRequest(this.#places(), address, port, named);
+  }
+
+  cluster(key: string): Cluster | undefined {
+    return clusterOf(this.#kept, key);
+  }
+
+  get destinations(): Snapshot["destinations"] {
+    return (this.#destinations ??= destinationsOf(this.#kept));
+  }
+
+  get faulty(): Snapshot["faulty"] {
+    return (this.#faulty ??= faultyOf(this.#kept));
+  }
+
+  get clusters(): Snapshot["clusters"] {
+    return (this.#clusters ??= clustersOf(this.#kept));
+  }
+
+  get warnings(): Snapshot["warnings"] {
+    return (this.#warnings ??= warningsOf(this.#kept));
+  }
+
+  #places(): Parameters<typeof byAddress>[0] {
+    const { names, indexes } = this.#kept;
+    return { names, indexes, unitOf: this.#unitOf };
+  }
 }
 
 /** "orders.shop:80", or "db.shop:5432@shop/db-1:5432" for one endpoint by itself. */
@@ -67,10 +118,4 @@ function clusterOf({ ports }: CompiledParts, key: string): Cluster | undefined {
   if (at < 0) return ports.get(key)?.cluster;
   const port = ports.get(key.slice(0, at));
   return port && clusterAlone(port, key.slice(at + 1));
-}
-
-/** Most snapshots are never asked for their lists. */
-function once<T>(make: () => readonly T[]): () => readonly T[] {
-  let made: readonly T[] | undefined;
-  return () => (made ??= make());
 }

@@ -65,44 +65,76 @@ export function watchIdle(
   clock: Clock,
   ticks: Deadlines = new Deadlines(clock),
 ): IdleWatcher {
-  const exchanges = new Deadlines<Idler>(clock);
-  const idlers = exchanges.members;
-  const tick: Timed = { dueAt: 0, dueSlot: undefined, due: sweep };
+  return new Watcher(clock, ticks);
+}
+
+/** A class, since each piece of a request asks for the tick: V8 keeps an object literal that has getters as a dictionary. */
+class Watcher implements IdleWatcher {
+  tick = 0;
+  readonly idlers: readonly Idler[];
+  readonly #clock: Clock;
+  readonly #exchanges: Deadlines<Idler>;
+  readonly #ticks: Deadlines;
+  readonly #sweeps: Timed;
   /** Another look at the same tick, while one leaves idle ones to the next. */
-  const more: Timed = { dueAt: 0, dueSlot: undefined, due: () => look(false) };
+  readonly #more: Timed;
   /** Found too slow by the last look at everything, and not ended yet. */
-  const slow: Idler[] = [];
-  const watcher = {
-    tick: 0,
-    idlers,
-    get active(): number {
-      return idlers.length;
-    },
-    enter(idler: Idler, deadline: number): void {
-      idler.movedAt = watcher.tick;
-      exchanges.set(idler, deadline);
-      if (tick.dueSlot === undefined) ticks.set(tick, clock.now() + IDLE_TICK);
-    },
-    putOff(idler: Idler): void {
-      exchanges.set(idler, Infinity);
-    },
-    leave(idler: Idler): void {
-      exchanges.clear(idler);
-    },
-    close(): void {
-      ticks.clear(tick);
-      ticks.clear(more);
-      exchanges.close();
-    },
-  };
-  function sweep(now: number): void {
-    watcher.tick += 1;
-    const everything = watcher.tick % FULL_LOOK === 0;
-    // A look at all exchanges ten times a second would be felt with thousands of them; once a second is enough for minutes.
-    if (everything || idlers.length <= 1000) look(everything);
-    if (idlers.length > 0) ticks.set(tick, now + IDLE_TICK);
+  readonly #slow: Idler[] = [];
+
+  constructor(clock: Clock, ticks: Deadlines) {
+    this.#clock = clock;
+    this.#ticks = ticks;
+    this.#exchanges = new Deadlines<Idler>(clock);
+    this.idlers = this.#exchanges.members;
+    this.#sweeps = {
+      dueAt: 0,
+      dueSlot: undefined,
+      due: (now) => this.#sweep(now),
+    };
+    this.#more = {
+      dueAt: 0,
+      dueSlot: undefined,
+      due: () => this.#look(false),
+    };
   }
-  function look(everything: boolean): void {
+
+  get active(): number {
+    return this.idlers.length;
+  }
+
+  enter(idler: Idler, deadline: number): void {
+    idler.movedAt = this.tick;
+    this.#exchanges.set(idler, deadline);
+    if (this.#sweeps.dueSlot === undefined)
+      this.#ticks.set(this.#sweeps, this.#clock.now() + IDLE_TICK);
+  }
+
+  putOff(idler: Idler): void {
+    this.#exchanges.set(idler, Infinity);
+  }
+
+  leave(idler: Idler): void {
+    this.#exchanges.clear(idler);
+  }
+
+  close(): void {
+    this.#ticks.clear(this.#sweeps);
+    this.#ticks.clear(this.#more);
+    this.#exchanges.close();
+  }
+
+  #sweep(now: number): void {
+    const { idlers } = this;
+    this.tick += 1;
+    const everything = this.tick % FULL_LOOK === 0;
+    // A look at all exchanges ten times a second would be felt with thousands of them; once a second is enough for minutes.
+    if (everything || idlers.length <= 1000) this.#look(everything);
+    if (idlers.length > 0) this.#ticks.set(this.#sweeps, now + IDLE_TICK);
+  }
+
+  #look(everything: boolean): void {
+    const { idlers } = this;
+    const slow = this.#slow;
     const before = idlers.length;
     const mayEnd = (): boolean => before - idlers.length < MOST_ENDED;
     let unfinished = false;
@@ -111,7 +143,7 @@ export function watchIdle(
     for (let place = idlers.length - 1; place >= 0; place -= 1) {
       const idler = idlers[place];
       if (idler === undefined) continue;
-      if (isIdle(idler)) {
+      if (this.#isIdle(idler)) {
         if (mayEnd()) idler.idled();
         else unfinished = true;
       } else if (everything && idler.paced(FULL_LOOK * IDLE_TICK, mayEnd()))
@@ -122,10 +154,11 @@ export function watchIdle(
       // It may have left, or have made good for it.
       if (idler?.dueSlot !== undefined) idler.paced(0, true);
     }
-    if (unfinished || slow.length > 0) ticks.set(more, clock.now() + SOON);
+    if (unfinished || slow.length > 0)
+      this.#ticks.set(this.#more, this.#clock.now() + SOON);
   }
-  function isIdle({ idleLimit, movedAt }: Idler): boolean {
-    return idleLimit !== 0 && (watcher.tick - movedAt) * IDLE_TICK > idleLimit;
+
+  #isIdle({ idleLimit, movedAt }: Idler): boolean {
+    return idleLimit !== 0 && (this.tick - movedAt) * IDLE_TICK > idleLimit;
   }
-  return watcher;
 }

@@ -5,7 +5,6 @@ import {
   type SharedState,
 } from "../../../core/shared/shared-state.ts";
 import type { Logger } from "../../../core/log.ts";
-import type { Ejections } from "../../../policy/balance/eligible.ts";
 import { makeBalancer, type Balancer } from "../../../policy/balance/picker.ts";
 import { parseLoad } from "../../../policy/balance/load-report.ts";
 import {
@@ -37,6 +36,7 @@ import {
   type EjectionHistory,
   type EjectionHistoryEntry,
 } from "./ejection-history.ts";
+import { Exclusion } from "./exclusion.ts";
 import { hedgeState, type HedgeState } from "./hedge.ts";
 import type { PoolSettings } from "../pool/options.ts";
 import type { Pool } from "../pool/pool.ts";
@@ -126,7 +126,7 @@ export class ClusterState {
     });
     this.balancer = makeBalancer<Endpoint>(
       random,
-      inBoth(this.detector, this.health, () => this.stalls),
+      new Exclusion(this.detector, this.health, () => this.stalls),
     );
     this.stalls = new StallWatch({
       clock,
@@ -364,25 +364,6 @@ export class ClusterState {
       "endpoint ejected",
     );
   }
-}
-
-/** An endpoint is excluded from balancing while it is ejected, doubted, or failing its health checks. */
-function inBoth(
-  detector: OutlierDetector,
-  health: Health,
-  stalls: () => StallWatch,
-): Ejections {
-  return {
-    get version() {
-      return detector.version + health.version;
-    },
-    until: (key) =>
-      health.isHealthy(key) && !detector.isHeld(key)
-        ? detector.until(key)
-        : Number.POSITIVE_INFINITY,
-    onProbation: (key) => detector.onProbation(key),
-    isOffered: (key) => stalls().isOffered(key),
-  };
 }
 
 function notListening(): void {
