@@ -64,6 +64,15 @@ export function isEventStream(contentType: string | undefined): boolean {
   );
 }
 
+/** True for content that is one message after the other, for as long as its sender has any: other forms of an event stream, which time-outs end. */
+export function isMessageStream(contentType: string | undefined): boolean {
+  return contentType !== undefined && MESSAGES.test(contentType);
+}
+
+/** JSON in lines or sequences (RFC 7464), as Kubernetes streams what it watches, and pictures of a camera. */
+const MESSAGES =
+  /^(?:application\/(?:(?:x-)?ndjson|(?:x-)?jsonl(?:ines)?|json-seq|(?:x-)?(?:stream\+json|json-stream))|multipart\/x-mixed-replace)\s*(?:;|$)|;\s*stream\s*=/i;
+
 export function isGrpc(contentType: string | undefined): boolean {
   return (
     contentType !== undefined &&

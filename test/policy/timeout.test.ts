@@ -4,6 +4,7 @@ import {
   effectiveTimeouts,
   formatGrpcTimeout,
   isEventStream,
+  isMessageStream,
   isCallersDeadline,
   parseGrpcTimeout,
 } from "../../src/policy/timeout.ts";
@@ -65,6 +66,28 @@ void t.test("trap 11: an event stream is known by its media type", (t) => {
     [undefined, false],
   ] as const)
     t.equal(isEventStream(type), expected, type ?? "absent");
+  t.end();
+});
+
+void t.test("a stream of messages is known by its media type", (t) => {
+  for (const [type, expected] of [
+    ["application/x-ndjson", true],
+    ["Application/NDJSON; charset=utf-8", true],
+    ["application/jsonl", true],
+    ["application/jsonlines", true],
+    ["application/json-seq", true],
+    ["application/stream+json", true],
+    ["application/json;stream=watch", true],
+    ["application/vnd.kubernetes.protobuf; stream=watch", true],
+    ["multipart/x-mixed-replace;boundary=frame", true],
+    ["application/json", false],
+    ["application/json-patch+json", false],
+    ["application/json; streams=1", false],
+    ["multipart/form-data; boundary=x", false],
+    ["application/octet-stream", false],
+    [undefined, false],
+  ] as const)
+    t.equal(isMessageStream(type), expected, type ?? "absent");
   t.end();
 });
 

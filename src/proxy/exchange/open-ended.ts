@@ -1,6 +1,6 @@
 /**
- * Exchanges that have no end of their own, judged anew whenever policy changes: tunnels, WebSockets, event streams, and gRPC calls
- * without a deadline. An open connection must not outlive the DENY that forbids it.
+ * Exchanges that have no end of their own, judged anew whenever policy changes: tunnels, WebSockets, streams of events, and gRPC calls
+ * without a deadline, or with one that is far. An open connection must not outlive the DENY that forbids it.
  *
  * Any other request ends with the snapshot that it started with (law 1); these would never see another one.
  */
@@ -35,6 +35,13 @@ export function conclude(
 /** Why an exchange is concluded whose side of the proxy is on its way out. */
 export function leaving(): MeshError {
   return new MeshError("DRAINING", "", { source: "proxy" });
+}
+
+/** Milliseconds: a call that may last for longer counts as one without an end. Its caller chooses the deadline, and might choose years. */
+const LASTING = 60_000;
+
+export function lasts(deadline: number, now: number): boolean {
+  return deadline - now > LASTING;
 }
 
 /** How often policy has changed: an exchange that turns out to have no end compares it with what it was at its start. */

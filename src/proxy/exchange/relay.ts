@@ -18,10 +18,10 @@ import type { RequestBodyReceiver } from "./body-filter.ts";
 import { CallerSide, superfluous } from "./caller-side.ts";
 import { isGrpcCall } from "./grpc.ts";
 import { IDLE_TICK, stoodStill, type Idler } from "./time/idle.ts";
-import { conclude, leaving, type Judge } from "./open-ended.ts";
+import { conclude, lasts, leaving, type Judge } from "./open-ended.ts";
 import { TransferRate } from "./time/transfer-rate.ts";
 import type { RelayHost } from "./relay-host.ts";
-import { deadlineFor, GRACE, isEndless, outOfTime } from "./time/deadline.ts";
+import { deadlineFor, flowOf, GRACE, outOfTime } from "./time/deadline.ts";
 import { Repeats, type RepeatedExchange } from "./repeats.ts";
 import { breakOff, rescueExchange } from "./rescue.ts";
 import { TimeSpent } from "./time/time-spent.ts";
@@ -69,7 +69,7 @@ export class Relay
   /** Only where the caller takes its time. */
   #pace: TransferRate | undefined;
   #responseEnded = false;
-  /** The answer has no end that could be waited for. */
+  /** The answer may go on without an end. */
   #endless = false;
   #over = false;
 
@@ -188,13 +188,14 @@ export class Relay
     this.record.answered(head, attempt.target.trusted);
     // The replay buffer has no use any more, but while the caller still sends it says that nothing need be kept.
     this.caller.release();
-    if (isEndless(this.stream.head, head)) {
+    const flow = flowOf(this.stream.head, head);
+    this.#endless = flow !== undefined;
+    if (flow === "endless") {
       this.host.idle.putOff(this);
       attempt.unlimited();
       // A tunnel's limit is that of the TCP pool, and so is a WebSocket's; an event stream may be silent for ever.
       if (!this.#tunnel) this.idleLimit = 0;
       else if (head.status === 101) this.idleLimit = this.plan.dialogueIdle;
-      this.#endless = true;
     }
     this.caller.respond(passed, ended);
     if (ended) this.#answerOver(now);
@@ -249,11 +250,9 @@ export class Relay
   }
 
   get #isOpenEnded(): boolean {
-    return (
-      this.#tunnel ||
-      this.#endless ||
-      (this.grpc && this.caller.goesOn && this.deadline === Infinity)
-    );
+    const { grpc, caller, deadline } = this;
+    const lasting = grpc && caller.goesOn && lasts(deadline, this.now());
+    return this.#tunnel || this.#endless || lasting;
   }
 
   idled(): void {

@@ -3,6 +3,7 @@ import { MeshError } from "../../../mesh/errors.ts";
 import {
   deadlineOf,
   isEventStream,
+  isMessageStream,
   type Timeouts,
 } from "../../../policy/timeout.ts";
 import type {
@@ -106,14 +107,16 @@ export function deadlineFor(
   );
 }
 
-/** A tunnel, a WebSocket and an event stream have no end that a time-out could wait for. */
-export function isEndless(
+/**
+ * A tunnel, a WebSocket and an event stream have no end that a time-out could wait for: "endless". "messages": as long as an event
+ * stream, but within its time-outs. Undefined: it ends with its content.
+ */
+export function flowOf(
   request: RequestHead,
   response: ResponseHead,
-): boolean {
-  return (
-    request.method === "CONNECT" ||
-    response.status === 101 ||
-    isEventStream(fieldValue(response.fields, "content-type"))
-  );
+): "endless" | "messages" | undefined {
+  if (request.method === "CONNECT" || response.status === 101) return "endless";
+  const contentType = fieldValue(response.fields, "content-type");
+  if (isEventStream(contentType)) return "endless";
+  return isMessageStream(contentType) ? "messages" : undefined;
 }

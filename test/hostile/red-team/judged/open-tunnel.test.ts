@@ -20,6 +20,7 @@ import {
   RawPeer,
   settings,
   SETTINGS_ACK,
+  type Pairs,
 } from "../../../support/http2/raw-peer.ts";
 
 const forOrders = { selector: { matchLabels: { app: "orders" } } };
@@ -209,33 +210,40 @@ void t.test(
   },
 );
 
-void t.test("a DENY ends an event stream", async (t) => {
-  await withPair(
-    {
-      app: () => (_request, response) => {
-        response.setHeader("content-type", "text/event-stream");
-        response.write("data: one\n\n");
+for (const type of [
+  "text/event-stream",
+  "application/x-ndjson",
+  "application/json;stream=watch",
+  "multipart/x-mixed-replace; boundary=frame",
+])
+  void t.test(`a DENY ends a stream of events, ${type}`, async (t) => {
+    await withPair(
+      {
+        app: () => (_request, response) => {
+          response.setHeader("content-type", type);
+          response.write("one\n\n");
+        },
       },
-    },
-    async (pair) => {
-      const peer = new Peer(
-        connect(pair.caller.ports.outbound ?? 0, "127.0.0.1"),
-      );
-      peer.send("GET /events HTTP/1.1\r\nHost: orders.shop\r\n\r\n");
-      await until(() => peer.received.includes("data: one"));
-      pair.apply([denyAll]);
-      await until(() => peer.ended);
-      t.match(
-        pair.log.find(({ direction }) => direction === "inbound"),
-        { reason: "DENIED", policy: "shop/no", status: 200 },
-      );
-    },
-  );
-});
+      async (pair) => {
+        const peer = new Peer(
+          connect(pair.caller.ports.outbound ?? 0, "127.0.0.1"),
+        );
+        peer.send("GET /events HTTP/1.1\r\nHost: orders.shop\r\n\r\n");
+        await until(() => peer.received.includes("one"));
+        pair.apply([denyAll]);
+        await until(() => peer.ended);
+        t.match(
+          pair.log.find(({ direction }) => direction === "inbound"),
+          { reason: "DENIED", policy: "shop/no", status: 200 },
+        );
+      },
+    );
+  });
 
 /** A call of gRPC whose messages are still to come, and an application that takes them; `responds`: it says at once that it does. */
 async function withCall(
   responds: boolean,
+  more: Pairs,
   use: (
     pair: Pair,
     peer: RawPeer,
@@ -291,6 +299,7 @@ async function withCall(
             ["content-type", "application/grpc"],
             ["te", "trailers"],
             ["x-wherry-destination", "orders.shop:80"],
+            ...more,
           ],
           false,
         ),
@@ -305,18 +314,23 @@ async function withCall(
   );
 }
 
-void t.test("a DENY ends a gRPC call without a deadline", async (t) => {
-  await withCall(true, async (pair, peer) => {
-    await peer.next(1, 1);
-    pair.apply([denyAll]);
-    t.equal(await peer.resetCode(1), 8, "CANCEL");
+for (const [what, ...more] of [
+  ["without a deadline"],
+  ["with a deadline in years", ["grpc-timeout", "99999999H"]],
+  ["with one that its sidecar says", ["x-wherry-deadline", "9999999999"]],
+] as const)
+  void t.test(`a DENY ends a gRPC call ${what}`, async (t) => {
+    await withCall(true, more, async (pair, peer) => {
+      await peer.next(1, 1);
+      pair.apply([denyAll]);
+      t.equal(await peer.resetCode(1), 8, "CANCEL");
+    });
   });
-});
 
 void t.test(
   "a DENY ends one that sends on, and has no response yet",
   async (t) => {
-    await withCall(false, async (pair, peer, taken) => {
+    await withCall(false, [], async (pair, peer, taken) => {
       peer.send(data(1, Buffer.from("one"), false));
       await until(() => Buffer.concat(taken()).includes("one"));
       pair.apply([denyAll]);
