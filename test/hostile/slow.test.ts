@@ -44,6 +44,19 @@ function attackWith(
   });
 }
 
+/**
+ * Lets the tool run for a tenth of a second in each half. It looks after its connections without a pause, which takes a core, and has to
+ * do something for them once a second.
+ */
+function restrain(attack: ChildProcess): () => void {
+  let beat = 0;
+  const timer = setInterval(() => {
+    beat += 1;
+    if (beat % 5 < 2) attack.kill(beat % 5 === 0 ? "SIGCONT" : "SIGSTOP");
+  }, 100);
+  return () => clearInterval(timer);
+}
+
 interface Slowness {
   readonly name: string;
   readonly start: () => ChildProcess;
@@ -113,6 +126,7 @@ async function attackedBy(
     (count) => count >= 0.9 * CONNECTIONS,
   );
   const began = performance.now();
+  t.teardown(restrain(attack));
   const height = sidecar.resident();
   const during = await callEvenly(sidecar, 4);
   const lasting = sidecar.resident();

@@ -135,7 +135,7 @@ t.teardown(closeCalls);
 
 void t.test(
   `${KILLS} kills under writes lose nothing that was acknowledged`,
-  { timeout: 300_000 },
+  { timeout: 550_000 },
   async (t) => {
     const odd = new Set<string>();
     const lost: string[] = [];

@@ -1,4 +1,8 @@
-/** What a sidecar gets for what it asks is kept in step, decides as the whole scope would, and holds nothing that is not in that scope. */
+/**
+ * What a sidecar gets for what it asks is kept in step, decides as the whole scope would, and holds nothing that is not in that scope.
+ * Each run draws other meshes: WHERRY_FUZZ_SEED has those of one again.
+ */
+import { randomInt } from "node:crypto";
 import t from "tap";
 import { CONNECTION } from "../../../support/resources/policy-fixtures.ts";
 import { Catalogue } from "../../../../src/control-plane/push/catalogue/catalogue.ts";
@@ -8,6 +12,7 @@ import type { Destination, Snapshot } from "../../../../src/policy/snapshot.ts";
 import { resourceName } from "../../../../src/push/names.ts";
 import { keyOf, type Resource } from "../../../../src/resources/envelope.ts";
 import { digestOf } from "../../../support/control-plane/digest.ts";
+import { drawn } from "../../../support/drawn.ts";
 import {
   at,
   randomResource,
@@ -15,6 +20,9 @@ import {
   type RandomViewer,
 } from "../../../support/resources/random-mesh.ts";
 import { seeded, type Draw } from "../../../support/resources/random-policy.ts";
+
+const SEED = Number(process.env["WHERRY_FUZZ_SEED"] ?? randomInt(2 ** 31));
+const MESHES = drawn("WHERRY_CLOSURE_MESHES", 6, 15);
 
 const NAMES = [
   "Service/shop/a",
@@ -203,7 +211,7 @@ function faultOf(
 }
 
 void t.test("random meshes and interests, after any changes", (t) => {
-  for (let seed = 1; seed <= 15; seed += 1) {
+  for (let seed = SEED; seed < SEED + MESHES; seed += 1) {
     const draw = seeded(seed);
     const catalogue = new Catalogue();
     const stored = new Map<string, Resource>();
@@ -217,12 +225,12 @@ void t.test("random meshes and interests, after any changes", (t) => {
       return { viewer, names, view: catalogue.open(viewer, names) };
     });
     for (let revision = 1; revision <= 120; revision += 1) {
-      const drawn = at(randomResource(draw), revision);
-      const name = resourceName(keyOf(drawn));
+      const next = at(randomResource(draw), revision);
+      const name = resourceName(keyOf(next));
       const there = stored.get(name);
       if (draw() < 0.75 || there === undefined) {
-        catalogue.put(drawn);
-        stored.set(name, drawn);
+        catalogue.put(next);
+        stored.set(name, next);
       } else {
         catalogue.remove(there, revision);
         stored.delete(name);
@@ -246,7 +254,7 @@ void t.test("random meshes and interests, after any changes", (t) => {
         t.equal(
           fault,
           "",
-          `seed ${seed}, revision ${revision}, ${each.names.join()}`,
+          `WHERRY_FUZZ_SEED=${seed}, revision ${revision}, ${each.names.join()}`,
         );
         t.end();
         return;
