@@ -30,7 +30,7 @@ function connection(buffers: Buffers): {
       ),
   });
   const output = new Output(
-    socket as unknown as Socket,
+    Object.assign(socket, { encrypted: true }) as unknown as Socket,
     USUAL,
     () => undefined,
     buffers,
