@@ -36,6 +36,7 @@ export const PEER_NAMES = [
   "nginx",
   "http-proxy",
   "undici",
+  "pipe",
 ] as const;
 
 export type PeerName = (typeof PEER_NAMES)[number];

@@ -4,6 +4,7 @@ import { envoyPair } from "./peers/envoy.ts";
 import { haproxyPair } from "./peers/haproxy.ts";
 import { nginxPair } from "./peers/nginx.ts";
 import { nodePair } from "./peers/node-pair.ts";
+import { pipePair } from "./peers/pipe.ts";
 import { wherryPair } from "./peers/wherry.ts";
 
 export async function makePair(
@@ -22,5 +23,7 @@ export async function makePair(
     case "http-proxy":
     case "undici":
       return nodePair(name, settings);
+    case "pipe":
+      return pipePair(settings);
   }
 }

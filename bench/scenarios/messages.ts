@@ -14,7 +14,11 @@ const BYTES = 130;
 const TALKS = 32;
 /** Streams on one connection of a caller. */
 const STREAMS = 8;
-const BOTH: readonly Contender[] = [{ peer: "Wherry" }, { peer: "Envoy" }];
+const CONTENDERS: readonly Contender[] = [
+  { peer: "Wherry" },
+  { peer: "Envoy" },
+  { peer: "pipe" },
+];
 
 export const webSocket: Scenario = scenario(
   "websocket",
@@ -57,7 +61,7 @@ function scenario(
     families: ["hop"],
     title: `${what}; closed loop; link in HTTP/2`,
     setup: { ...PLAIN, apps },
-    contenders: BOTH,
+    contenders: CONTENDERS,
     reference: "Envoy",
     columns: [
       ...(["cpuMessage", "cpuOut", "cpuIn", "messageRate"] as const),
