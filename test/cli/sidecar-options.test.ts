@@ -11,6 +11,8 @@ import {
   type SidecarSettings,
 } from "../../src/sidecar/settings.ts";
 
+const NAMES_FILE = ".wherry/sidecar/virtual-addresses.jsonl";
+
 function settings(...options: readonly string[]): SidecarSettings {
   const command = withSidecarOptions(new Command("sidecar"));
   command.parse(options, { from: "user" });
@@ -32,7 +34,7 @@ void t.test("what is said arrives", (t) => {
     publish: [{ port: 6, appPort: 7 }],
     upstream: [{ port: 8, to: "orders.shop:80" }],
     dns: {
-      ...{ host: "::1", port: 12 },
+      ...{ host: "::1", port: 12, file: NAMES_FILE },
       servers: [
         { host: "192.0.2.1", port: 53 },
         { host: "192.0.2.2", port: 54 },
@@ -105,7 +107,12 @@ void t.test("files are all that there is", (t) => {
 });
 
 void t.test("the resolver without an address, and with other servers", (t) => {
-  t.same(settings("--dns").dns, { host: "127.0.0.1", port: 15053 });
+  const dns = { host: "127.0.0.1", port: 15053 };
+  t.same(settings("--dns").dns, { ...dns, file: NAMES_FILE });
+  t.same(settings("--dns", "--state", "/state").dns, {
+    ...dns,
+    file: "/state/virtual-addresses.jsonl",
+  });
   for (const server of ["name.example:53", "192.0.2.1:0", "192.0.2.1:x"])
     t.throws(() => settings("--dns", "--dns-upstream", server), {
       message: /--dns-upstream/,

@@ -46,9 +46,10 @@ async function ledgerOf({ caller }: Pair): Promise<Ledger> {
 async function answers(
   pair: Pair,
   headers: Record<string, string>,
+  calls = 12,
 ): Promise<Set<string>> {
   const seen = new Set<string>();
-  for (let index = 0; index < 12; index += 1)
+  for (let index = 0; index < calls; index += 1)
     seen.add((await pair.call({ headers })).text);
   return seen;
 }
@@ -72,7 +73,8 @@ void t.test(
         for (const each of seen) owners.add(each);
       }
       t.ok(owners.size > 1, "and they are spread");
-      t.ok((await answers(pair, {})).size > 1, "without it, by load");
+      // Two of three are drawn, and an instance that is quicker gets each call for which it is one of them.
+      t.ok((await answers(pair, {}, 60)).size > 1, "without it, by load");
     });
   },
 );

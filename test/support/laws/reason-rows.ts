@@ -5,6 +5,7 @@ import { makeField } from "../../../src/wire/fields.ts";
 import { failConnects } from "../faults/connect-faults.ts";
 import { overLink } from "../peers/over-link.ts";
 import { resource, until, type Pair } from "../meshes/pair.ts";
+import { snapshotWith } from "../meshes/snapshot-with.ts";
 import type { Resource } from "../../../src/resources/envelope.ts";
 import { ISSUER, keySetText, testKey, token } from "../tokens/issuer.ts";
 
@@ -239,14 +240,10 @@ export const ROWS: readonly Row[] = [
     code: "INTERNAL",
     status: 500,
     before: ({ callerAgent: { snapshot } }: Pair): void => {
-      const { value } = snapshot;
-      if (value === undefined) throw new Error("there is no snapshot");
-      snapshot.set({
-        ...value,
-        destination() {
-          throw new TypeError("a defect");
-        },
-      });
+      const destination = (): never => {
+        throw new TypeError("a defect");
+      };
+      snapshot.set(snapshotWith(snapshot.value, { destination }));
     },
   },
   {

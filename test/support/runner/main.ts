@@ -61,7 +61,7 @@ const REPEATS =
 
 /** What a unit test has in its text that changes or measures its process, counts its turns or starts threads: such files have a process each. */
 const OF_PROCESS =
-  /\bprocess\.(?!execPath|platform|version)|\bglobalThis\b|\bnextTick\b|machine-counts|meshes\/workers/;
+  /\bprocess\.(?!execPath|platform|version)|\bglobalThis\b|\bnextTick\b|machine-counts|meshes\/workers|\bmallopt\b/;
 
 /** Tests of whole processes that wait for most of their time, for a fault to last or a time-out to come: they have a place of their own. */
 const WAITS = /(?:stability|outage|cut-off|slow|silent-instances)\.test\.ts$/;

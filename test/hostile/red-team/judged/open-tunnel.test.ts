@@ -13,6 +13,7 @@ import {
   withPair,
   type Pair,
 } from "../../../support/meshes/pair.ts";
+import { snapshotWith } from "../../../support/meshes/snapshot-with.ts";
 import { Peer } from "../../../support/hostile/grammar-http1-listeners.ts";
 import {
   data,
@@ -194,20 +195,11 @@ void t.test(
       const { snapshot } = pair.callerAgent;
       const before = snapshot.value;
       if (before === undefined) throw new Error("no snapshot");
-      // It is of a class: a spread would leave its methods and its lists behind.
-      const { version, self, mesh, inbound, revoked, telemetry } = before;
-      const { destinations, faulty, clusters, warnings } = before;
-      snapshot.set({
-        ...{ version, self, inbound, revoked, telemetry },
-        ...{ destinations, faulty, clusters, warnings },
-        mesh: { ...mesh, outboundTrafficPolicy: "REGISTRY_ONLY" },
-        destination: (host, port) => before.destination(host, port),
-        destinationByAddress: (address, port, host) =>
-          before.destinationByAddress(address, port, host),
-        destinationOfCaptured: (address, port, named) =>
-          before.destinationOfCaptured(address, port, named),
-        cluster: (key) => before.cluster(key),
-      });
+      const mesh: typeof before.mesh = {
+        ...before.mesh,
+        outboundTrafficPolicy: "REGISTRY_ONLY",
+      };
+      snapshot.set(snapshotWith(before, { mesh }));
       await until(() => peer.ended);
       t.match(
         pair.log.find(({ destination }) => destination === "outside"),
