@@ -17,6 +17,8 @@ const STREAMS = 900;
 const BROUGHT = 2048 * 4096;
 /** Calls of others that are answered while it lasts. */
 const GOOD = 100;
+/** Calls between two looks. */
+const AT_A_TIME = 5;
 
 const LARGE = Buffer.alloc(MIB);
 
@@ -74,7 +76,8 @@ void t.test(
       "what stood still for longest makes room, and others are served",
       30_000,
       async () => {
-        if ((await served()) === 200) good += 1;
+        for (let call = 0; call < AT_A_TIME; call += 1)
+          if ((await served()) === 200) good += 1;
         highest = Math.max(highest, sidecar.resident());
         held = Math.max(held, await sidecar.metric("wherry_buffered_bytes"));
         const told = sidecar.log.some((line) => line.includes("to make room"));
