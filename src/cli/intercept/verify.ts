@@ -32,6 +32,8 @@ const PORT = 9;
  * the own one is still kept for a past call to there: such a call is not recognized.
  */
 const TRIES = 10;
+/** Calls that nobody takes, until one that is to arrive counts as one that does not: of two that come to the kernel's table of connections at once it drops one. */
+const MOST_LOST = 3;
 const ROOT = 0;
 const ANYBODY = 65_534;
 
@@ -48,7 +50,7 @@ export async function bypasses(
     port: number,
     dial: () => Promise<Dialled>,
   ): Promise<void> => {
-    if ((await arrivesAt(port, dial)) === captured) return;
+    if ((await arrivesAt(port, dial, captured)) === captured) return;
     found.push(
       captured
         ? `${name} bypasses the sidecar: the call did not arrive at port ${port}`
@@ -205,12 +207,17 @@ interface Dialled extends Call {
 async function arrivesAt(
   port: number,
   dial: () => Promise<Dialled>,
+  expected: boolean,
 ): Promise<boolean> {
+  let lost = 0;
   for (let tries = 0; tries < TRIES; tries += 1) {
     const call = await dial();
     const isThere = call.port !== undefined && (await isAt(port, call.port));
     call.close?.();
-    if (isThere || call.port === undefined) return isThere;
+    if (isThere) return true;
+    if (call.port !== undefined) continue;
+    lost += 1;
+    if (!expected || lost === MOST_LOST) return false;
   }
   return false;
 }
