@@ -5,7 +5,7 @@
 import { createHash } from "node:crypto";
 import { open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
-import { temporaryName } from "../../agent/state-directory.ts";
+import { closeFile, temporaryName } from "../../agent/state-directory.ts";
 import type { Clock } from "../../core/clock.ts";
 import { makeDirectory } from "../../core/directory.ts";
 import { messageOf, systemCode } from "../../core/errors.ts";
@@ -154,6 +154,7 @@ export class KeptNames {
     let text = "";
     try {
       await using handle = await open(file, "r");
+      await closeFile(handle, file);
       const { ino, size } = await handle.stat();
       if (ino !== this.#inode || size < this.#offset) this.#begin(ino);
       if (size - this.#offset > MOST_BYTES)

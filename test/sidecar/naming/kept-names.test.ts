@@ -1,5 +1,14 @@
 /** Addresses that stand for names are kept on the disk: what an application holds leads to the same name after a restart, and where two processes give addresses at once. */
-import { appendFile, readFile, rm, stat, writeFile } from "node:fs/promises";
+import {
+  appendFile,
+  chmod,
+  chown,
+  mkdir,
+  readFile,
+  rm,
+  stat,
+  writeFile,
+} from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { silentLogger } from "../../../src/core/log.ts";
@@ -11,6 +20,8 @@ import {
   KeptNames,
   WAIT_FOR_DISK,
 } from "../../../src/sidecar/naming/kept-names.ts";
+import { temporaryDirectory } from "../../support/control-plane/push-control-plane.ts";
+import { whileReadOnly } from "../../support/faults/read-only.ts";
 import { withPair } from "../../support/meshes/pair.ts";
 import { askByDatagram } from "../../support/dns/ask.ts";
 import { question, summary } from "../../support/dns/questions.ts";
@@ -220,4 +231,28 @@ void t.test("a sidecar knows the names of the one before it", async (t) => {
     });
   const after = await processOf(file);
   t.equal(after.names.size, 2, "orders is kept, too");
+});
+
+void t.test("what another user has put there is not believed", async (t) => {
+  if (process.geteuid?.() !== 0) {
+    t.comment("only root can make files of others");
+    return;
+  }
+  const directory = join(await temporaryDirectory(t), "state");
+  await mkdir(directory);
+  const file = join(directory, "virtual-addresses.jsonl");
+  const address = await (await processOf(file)).resolve(FIRST);
+  for (const [uid, believed] of [
+    [65_534, true],
+    [1234, false],
+  ] as const)
+    await whileReadOnly(directory, async () => {
+      process.seteuid?.(0);
+      await chmod(file, 0o644);
+      await chown(file, uid, 12_345);
+      process.seteuid?.(65_534);
+      const { names, warnings } = await processOf(file);
+      t.equal(names.hostOf(undefined, address), believed ? FIRST : undefined);
+      t.equal(warnings.length, believed ? 0 : 1, JSON.stringify(warnings));
+    });
 });
