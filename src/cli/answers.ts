@@ -1,6 +1,7 @@
 /** What a response must have before a command believes it: another server may respond in the control plane's place, and with 200. */
 import { UserError } from "../core/errors.ts";
 import { isObject } from "../core/text/json.ts";
+import { textWithin } from "../core/text/text-within.ts";
 import type { Bytes } from "../core/units.ts";
 import type { Resource } from "../resources/envelope.ts";
 
@@ -10,21 +11,17 @@ type Body = Readonly<Record<string, unknown>>;
 export const LONGEST_RESPONSE: Bytes = 256 * 1024 * 1024;
 
 /** The text of a body. Throws UserError, having read no further, where it is longer. */
-export async function readBody(
+export function readBody(
   body: AsyncIterable<unknown>,
   longest: Bytes,
 ): Promise<string> {
-  const pieces: Buffer[] = [];
-  let length = 0;
-  for await (const piece of body as AsyncIterable<Buffer>) {
-    length += piece.length;
-    if (length > longest)
-      throw new UserError(
-        `the response has more than ${longest} bytes, and is read no further`,
-      );
-    pieces.push(piece);
-  }
-  return Buffer.concat(pieces).toString("utf8");
+  return textWithin(body, longest, tooLong);
+}
+
+function tooLong(longest: Bytes): UserError {
+  return new UserError(
+    `the response has more than ${longest} bytes, and is read no further`,
+  );
 }
 
 /** The list in a response. Throws UserError. */

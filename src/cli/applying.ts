@@ -1,5 +1,5 @@
 /** One request of `wherry apply` or `wherry delete -f`: what became of each resource, and what is said of it, at its place in the files. */
-import { itemsIn } from "./answers.ts";
+import { bodyWith, itemsIn } from "./answers.ts";
 import { isObject } from "../core/text/json.ts";
 import { ApiError, textOf, type ApiClient, type Cause } from "./client.ts";
 import { findingLine, type Manifests } from "./manifests.ts";
@@ -43,7 +43,7 @@ export async function sendBatch(
   try {
     const { body } = await api.call("POST", path, { items });
     const told = itemsIn(body).map(({ outcome }) => textOf(outcome));
-    const result = isObject(body) ? body : {};
+    const result = bodyWith(body, "items");
     const causes = listIn(result["causes"]).map(causeOf);
     const outcomes = batch.map((_manifest, index) =>
       DONE.includes(told[index] ?? "") ? told[index] : undefined,

@@ -7,6 +7,7 @@ import type { Attributes } from "@opentelemetry/api";
 import type { Cancel, Clock } from "../core/clock.ts";
 import type { Logger } from "../core/log.ts";
 import { messageOf } from "../core/errors.ts";
+import { ownCopy } from "../core/text/own-copy.ts";
 import type {
   OtlpProtocol,
   SpanBatch,
@@ -131,18 +132,14 @@ function lengthOf({ name, attributes }: SpanRecord): number {
 function detached(span: SpanRecord): SpanRecord {
   const attributes = Object.entries(span.attributes).map(
     ([key, value]) =>
-      [key, typeof value === "string" ? copyOf(value) : value] as const,
+      [key, typeof value === "string" ? ownCopy(value) : value] as const,
   );
   const { traceState } = span;
   return {
     ...span,
     attributes: Object.fromEntries(attributes),
-    traceState: traceState === undefined ? undefined : copyOf(traceState),
+    traceState: traceState === undefined ? undefined : ownCopy(traceState),
   };
-}
-
-function copyOf(text: string): string {
-  return Buffer.from(text).toString();
 }
 
 async function loadTransport({

@@ -33,7 +33,7 @@ export function sniff(
   onResult: (result: Sniffed) => void,
   timeout: number = SNIFF_TIMEOUT,
   /** Whether bytes that are clear in kind are enough to go on with. */
-  isEnough: (kind: SniffedKind, bytes: Buffer) => boolean = () => true,
+  isEnough: (bytes: Buffer) => boolean = () => true,
 ): () => void {
   /** Taken off the socket until it is clear what they are: putting them back earlier would make it readable again at once. */
   let held: Buffer = Buffer.alloc(0);
@@ -69,7 +69,7 @@ export function sniff(
   const onReadable = (): void => {
     const ended = !take();
     const kind = classify(held);
-    if (kind !== undefined && (ended || isEnough(kind, held))) done(kind);
+    if (kind !== undefined && (ended || isEnough(held))) done(kind);
     else if (ended && held.length > 0) done(begun(held));
     else if (ended) stop();
   };

@@ -5,6 +5,7 @@
 import type { Clock } from "../../core/clock.ts";
 import { Deadlines, type Timed } from "../../core/deadlines.ts";
 import { tokenBucket, type TokenBucket } from "../../core/token-bucket.ts";
+import { ownCopy } from "../../core/text/own-copy.ts";
 import type { HeldQuestion } from "./held-view.ts";
 import type { NotKnown, OnKnown } from "./lookups.ts";
 
@@ -215,7 +216,7 @@ export class Questions {
       return tooMany(`over ${NEW_QUESTIONS.rate} new questions a second`);
     if (this.#all.size >= MOST_QUESTIONS) this.#makeRoom();
     // A name may be a view of a request's head: what outlives that is a copy of its own.
-    const question = this.#add(Buffer.from(name).toString(), false);
+    const question = this.#add(ownCopy(name), false);
     this.#options.onAsk(question.name);
     question.services = this.#options.held(name);
     if (question.services !== undefined) this.#settle(question, undefined);

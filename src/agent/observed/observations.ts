@@ -104,11 +104,8 @@ export class Observations<
     const slot = Math.floor(now / SLOT);
     row.counts.set(slot, (row.counts.get(slot) ?? 0) + observed.count);
     // Nobody may ask for them for long, and the oldest is not of the last hour.
-    if (row.counts.size > MOST_SLOTS)
-      for (const oldest of row.counts.keys()) {
-        row.counts.delete(oldest);
-        break;
-      }
+    const [oldest = slot] = row.counts.keys();
+    if (row.counts.size > MOST_SLOTS) row.counts.delete(oldest);
     row.last = now;
     this.#news.add(row);
   }

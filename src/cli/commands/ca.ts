@@ -4,7 +4,7 @@ import { wait } from "../../core/clock.ts";
 import { UserError } from "../../core/errors.ts";
 import { isObject } from "../../core/text/json.ts";
 import { stayAwake } from "../../runtime/program.ts";
-import { itemsIn, textIn } from "../answers.ts";
+import { bodyWith, itemsIn, textIn } from "../answers.ts";
 import {
   connectApi,
   textOf,
@@ -119,10 +119,12 @@ async function follow(
   }
 }
 
-async function readTrust(api: ApiClient): Promise<Record<string, unknown>> {
+async function readTrust(
+  api: ApiClient,
+): Promise<Readonly<Record<string, unknown>>> {
   const { body } = await api.call("GET", "/trust");
   itemsIn(body, "roots");
-  return isObject(body) ? body : {};
+  return bodyWith(body, "roots");
 }
 
 const PHASES: Readonly<Record<string, string>> = {

@@ -4,6 +4,8 @@ import { messageOf, UserError } from "../../core/errors.ts";
 import { readSecret, readTrusted } from "../../core/secret-file.ts";
 import { isObject } from "../../core/text/json.ts";
 import { isExposed } from "../../core/text/network.ts";
+import { textWithin } from "../../core/text/text-within.ts";
+import type { Bytes } from "../../core/units.ts";
 
 export interface IssuerServer {
   /** PEM of the authorities that the server's certificate leads to; absent: those of the system. */
@@ -79,7 +81,7 @@ export class IssuerClient {
       body: JSON.stringify(body),
       signal,
     });
-    const text = await textOf(response);
+    const text = await textWithin(response, LONGEST, tooLong);
     if (statusCode !== 200) throw new IssuerStatus(statusCode, shown(text));
     let parsed: unknown;
     try {
@@ -141,17 +143,8 @@ async function readText(file: string, flag: string): Promise<string> {
   }
 }
 
-async function textOf(body: AsyncIterable<unknown>): Promise<string> {
-  const chunks: Buffer[] = [];
-  let length = 0;
-  for await (const chunk of body) {
-    if (!Buffer.isBuffer(chunk)) continue;
-    length += chunk.length;
-    if (length > LONGEST)
-      throw new Error(`its response is longer than ${LONGEST} bytes`);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString("utf8");
+function tooLong(limit: Bytes): Error {
+  return new Error(`its response is longer than ${limit} bytes`);
 }
 
 /** One line of what a server says, for the log. */

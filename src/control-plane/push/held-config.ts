@@ -1,5 +1,6 @@
 /** What the control plane knows of one sidecar's config, and how each response of the sidecar changes it: pure. */
 import type { WallMs } from "../../core/units.ts";
+import { ownCopy } from "../../core/text/own-copy.ts";
 import type { DeltaRequest, UnreadReport } from "../../push/messages.ts";
 import { NODE } from "../../push/names.ts";
 import type { Store } from "../store/store.ts";
@@ -71,8 +72,7 @@ export function saidIn(
 ): string | undefined {
   const text = metadata[key];
   if (text === undefined || text.length <= LONGEST_SAID) return text;
-  // Memory of its own: a part of a text would keep all of it.
-  return Buffer.from(text.slice(0, LONGEST_SAID)).toString();
+  return ownCopy(text.slice(0, LONGEST_SAID));
 }
 
 function versionIn(

@@ -48,7 +48,8 @@ export class Branches {
 
   /** Whether the revision is one of these. */
   have({ branch, revision }: KnownRevision, newest: number): boolean {
-    const at = this.#all.findIndex(({ id }) => id === branch);
+    // From the end: nearly all that is asked about is of the present one.
+    const at = this.#all.findLastIndex(({ id }) => id === branch);
     const [own, next] = this.#all.slice(at, at + 2);
     return (
       at >= 0 &&

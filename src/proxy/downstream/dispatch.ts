@@ -293,7 +293,7 @@ function look(
 }
 
 /** TLS names its host in its first record, which may come in pieces. */
-function hasSpoken(_kind: Sniffed["kind"], bytes: Buffer): boolean {
+function hasSpoken(bytes: Buffer): boolean {
   return !mayBeTls(bytes) || readClientHello(bytes) !== undefined;
 }
 

@@ -7,6 +7,7 @@
 import { isIP } from "node:net";
 import type { Clock } from "../../core/clock.ts";
 import type { Bytes } from "../../core/units.ts";
+import { textWithin } from "../../core/text/text-within.ts";
 import {
   allowsFor,
   guardedLookup,
@@ -99,27 +100,18 @@ async function fetchOne(
     if (statusCode >= 300 && statusCode < 400 && typeof location === "string")
       return { kind: "redirect", location };
     if (statusCode !== 200) throw new Error(`responded with ${statusCode}`);
-    return { kind: "body", text: await textOf(body, options.limit) };
+    return {
+      kind: "body",
+      text: await textWithin(body, options.limit, tooLong),
+    };
   } finally {
     // What was not read of a response goes with its connection.
     await agent.destroy();
   }
 }
 
-async function textOf(
-  body: AsyncIterable<unknown>,
-  limit: Bytes,
-): Promise<string> {
-  const chunks: Buffer[] = [];
-  let length = 0;
-  for await (const chunk of body) {
-    if (!Buffer.isBuffer(chunk)) continue;
-    length += chunk.length;
-    if (length > limit)
-      throw new Error(`the response is longer than ${limit} bytes`);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString("utf8");
+function tooLong(limit: Bytes): Error {
+  return new Error(`the response is longer than ${limit} bytes`);
 }
 
 /** Without the brackets of IPv6; the URL's parser has made one form of all ways to write an IPv4 address. */
