@@ -3,6 +3,7 @@
  * request, so that it is a few look-ups by texts that are there already, and one increment.
  */
 import type { ObservedCall } from "../../push/messages.ts";
+import { PathCounts } from "./path-counts.ts";
 
 /** Distinct callers between two drains; one more is counted and not named. */
 const MOST_CALLERS = 512;
@@ -31,18 +32,13 @@ interface Seen {
     | undefined;
 }
 
-interface Row {
-  readonly host: string;
-  count: number;
-}
-
 /** One caller, port and method. */
 interface Calls {
   readonly peer: string;
   readonly address: string;
   readonly port: number;
   readonly method: string;
-  readonly paths: Map<string, Row>;
+  readonly paths: PathCounts;
 }
 
 type Ports = Map<number, Map<string, Calls>>;
@@ -51,22 +47,20 @@ export class Callers {
   #callers = new Map<string, Ports>();
   #rows = 0;
   #dropped = 0;
+  /** Of the call before, which the next one mostly is like. */
+  #latest: Calls | undefined;
 
   add({ peer, address = "", port, request }: Seen): void {
-    const calls = this.#callsOf(
-      peer,
-      address,
-      port,
-      request === undefined ? "" : request.method,
-    );
+    const method = request === undefined ? "" : request.method;
+    const calls = this.#callsOf(peer, address, port, method);
     if (calls === undefined) {
       this.#dropped += 1;
       return;
     }
+    this.#latest = calls;
     const path = request === undefined ? "" : request.path;
-    const row = calls.paths.get(path);
-    if (row !== undefined) row.count += 1;
-    else this.#addRow(calls, path, request === undefined ? "" : request.host);
+    if (!calls.paths.count(path))
+      this.#addRow(calls, path, request === undefined ? "" : request.host);
   }
 
   /** What has come since the last time, and how many calls found no room. */
@@ -78,13 +72,14 @@ export class Callers {
     for (const ports of this.#callers.values())
       for (const methods of ports.values())
         for (const { peer, address, port, method, paths } of methods.values())
-          for (const [path, { host, count }] of paths)
+          for (const { path, host, count } of paths.rows)
             calls.push({
               ...{ policy: "", effect: "", peer, address, port },
               ...{ method, host, path, count, firstAge: 0, lastAge: 0 },
             });
     const dropped = this.#dropped;
     this.#callers = new Map();
+    this.#latest = undefined;
     this.#rows = this.#dropped = 0;
     return { calls, dropped };
   }
@@ -95,6 +90,16 @@ export class Callers {
     port: number,
     method: string,
   ): Calls | undefined {
+    const latest = this.#latest;
+    if (
+      latest !== undefined &&
+      latest.port === port &&
+      latest.method === method &&
+      (peer === undefined
+        ? latest.peer === "" && latest.address === address
+        : latest.peer === peer)
+    )
+      return latest;
     // No address looks like an identity.
     const caller = peer ?? address;
     let ports = this.#callers.get(caller);
@@ -113,7 +118,7 @@ export class Callers {
       if (this.#rows >= MOST_ROWS) return undefined;
       calls = {
         ...{ peer: peer ?? "", address: peer === undefined ? address : "" },
-        ...{ port, method, paths: new Map() },
+        ...{ port, method, paths: new PathCounts() },
       };
       methods.set(method, calls);
     }
@@ -123,17 +128,13 @@ export class Callers {
   /** A path that finds no room is counted with the others that found none, as "". */
   #addRow({ paths }: Calls, path: string, host: string): void {
     const isFull =
-      paths.size >= MOST_PATHS ||
+      paths.rows.length >= MOST_PATHS ||
       this.#rows >= MOST_ROWS ||
       path.length > LONGEST_PATH;
     const key = isFull ? "" : path;
-    const row = paths.get(key);
-    if (row !== undefined) {
-      row.count += 1;
-      return;
-    }
+    if (isFull && paths.count(key)) return;
     // The row of the others is there once for each caller, port and method, of which there are not more than rows.
-    paths.set(key, { host, count: 1 });
+    paths.add(key, host);
     this.#rows += 1;
   }
 }

@@ -64,8 +64,10 @@ export class Observer {
   ): void {
     const { peer, port, connection, request } = facts;
     this.#callers.add({
-      ...{ peer, port, request },
+      peer,
       address: connection.remoteAddress,
+      port,
+      request,
     });
     if (shadow !== undefined) this.#judge(shadow, facts, verdict, record);
   }
