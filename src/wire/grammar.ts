@@ -1,4 +1,4 @@
-/** The character classes and small productions of RFC 9110 and RFC 9112, as look-up tables over latin-1 text. */
+/** The character classes and small productions of RFC 9110 and RFC 9112: look-up tables for names and single bytes, expressions for long texts. */
 import { canonicalAuthority } from "../core/text/authority.ts";
 
 /** Bytes of the longest request line that crosses a hop, whatever version it came over (RFC 9112 3). */
@@ -17,15 +17,6 @@ export const FIELD_VALUE: Uint8Array = rangeTable([
   [0x80, 0xff],
 ]);
 
-/**
- * What a request target is made of: visible ASCII but "#" (RFC 9112 3.2, RFC 3986 2). Characters that a URI must
- * percent-encode but no parser takes for a delimiter, such as "|", are let through: path normalisation judges them.
- */
-export const TARGET: Uint8Array = rangeTable([
-  [0x21, 0x22],
-  [0x24, 0x7e],
-]);
-
 function tableOf(characters: string): Uint8Array {
   const table = new Uint8Array(256);
   for (const character of characters) table[character.charCodeAt(0)] = 1;
@@ -40,16 +31,21 @@ function rangeTable(
   return table;
 }
 
-/** Whether every character of text[from, to) is in the table. An empty range is. A character over 255 never is. */
-export function consistsOf(
-  table: Uint8Array,
-  text: string,
-  from: number,
-  to: number,
-): boolean {
-  for (let at = from; at < to; at += 1)
-    if (table[text.charCodeAt(at)] !== 1) return false;
-  return true;
+const FIELD_VALUE_TEXT = /^[\t\x20-\x7e\x80-\xff]*$/;
+
+/** As `FIELD_VALUE` says of each character. A token has hundreds of them, and for so many an expression takes a third of a loop's time. */
+export function isFieldValue(text: string): boolean {
+  return FIELD_VALUE_TEXT.test(text);
+}
+
+const TARGET_TEXT = /^[\x21\x22\x24-\x7e]+$/;
+
+/**
+ * What a request target is made of: visible ASCII but "#" (RFC 9112 3.2, RFC 3986 2). Characters that a URI must
+ * percent-encode but no parser takes for a delimiter, such as "|", are let through: path normalisation judges them.
+ */
+export function isTarget(text: string): boolean {
+  return TARGET_TEXT.test(text);
 }
 
 /** SP or HTAB: the white space of OWS (RFC 9110 5.6.3). */
@@ -68,7 +64,14 @@ export function withoutBlanks(text: string): string {
 
 /** token = 1*tchar (RFC 9110 5.6.2). */
 export function isToken(text: string): boolean {
-  return text.length > 0 && consistsOf(TOKEN, text, 0, text.length);
+  return beginsWithToken(text, text.length);
+}
+
+/** Whether text[0, end) is a token. */
+export function beginsWithToken(text: string, end: number): boolean {
+  for (let at = 0; at < end; at += 1)
+    if (TOKEN[text.charCodeAt(at)] !== 1) return false;
+  return end > 0;
 }
 
 /** 1*DIGIT without a sign, a space or a list (RFC 9110 8.6); undefined also where the number is past 2^53. */

@@ -1,7 +1,7 @@
 /** Field lines to shared `Field` objects: a line that was seen before costs one look-up, is known to be valid and brings its encodings along. */
 import { FieldClass, isLookalike } from "../../../mesh/field-class.ts";
 import { makeField, mayOutlive, type Field } from "../../fields.ts";
-import { consistsOf, FIELD_VALUE, isBlank, TOKEN } from "../../grammar.ts";
+import { beginsWithToken, isBlank, isFieldValue } from "../../grammar.ts";
 import { Http1Fault } from "../fault.ts";
 
 /** Lines longer than this are neither looked up nor kept. */
@@ -109,12 +109,13 @@ function parseFieldLine(line: string): Field {
   if (colon === -1) throw lineFault(line, line.length);
   if (colon === 0)
     throw new Http1Fault("grammar", "a field line has no field name");
-  if (!consistsOf(TOKEN, line, 0, colon)) throw lineFault(line, colon);
+  if (!beginsWithToken(line, colon)) throw lineFault(line, colon);
   let from = colon + 1;
   let to = line.length;
   while (from < to && isBlank(line.charCodeAt(from))) from += 1;
   while (to > from && isBlank(line.charCodeAt(to - 1))) to -= 1;
-  if (!consistsOf(FIELD_VALUE, line, from, to))
+  const value = line.slice(from, to);
+  if (!isFieldValue(value))
     throw new Http1Fault("grammar", "a field value has a control character");
   const name = line.slice(0, colon).toLowerCase();
   if (isLookalike(name))
@@ -125,7 +126,7 @@ function parseFieldLine(line: string): Field {
   // llhttp does not take it away, finds another coding, and reads a response to the end of its connection.
   if (name === "transfer-encoding" && line.includes("\t", to))
     throw new Http1Fault("grammar", "a tab behind Transfer-Encoding's value");
-  return makeField(name, line.slice(from, to));
+  return makeField(name, value);
 }
 
 /** Names what is wrong with a name, since each of these is a known way to smuggle. */

@@ -7,7 +7,7 @@ import {
   lineEnd,
   type KeptLine,
 } from "./field-lines.ts";
-import { consistsOf, FIELD_VALUE, isBlank } from "../../grammar.ts";
+import { isBlank, isFieldValue } from "../../grammar.ts";
 import { Http1Fault } from "../fault.ts";
 
 /** The beginning of a line whose value is another each time, as it was sent, up to where the value begins: "X-Request-Id: ". */
@@ -66,9 +66,10 @@ export class HeadMemory {
     let to = stop;
     while (from < to && isBlank(text.charCodeAt(from))) from += 1;
     while (to > from && isBlank(text.charCodeAt(to - 1))) to -= 1;
-    if (!consistsOf(FIELD_VALUE, text, from, to))
+    const value = text.slice(from, to);
+    if (!isFieldValue(value))
       throw new Http1Fault("grammar", "a field value has a control character");
-    return makeFieldOf(known.name, known.bits, text.slice(from, to));
+    return makeFieldOf(known.name, known.bits, value);
   }
 
   #learn(

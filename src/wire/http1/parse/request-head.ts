@@ -5,10 +5,9 @@ import type { Field } from "../../fields.ts";
 import { knownMethod } from "../../methods.ts";
 import {
   comparableAuthority,
-  consistsOf,
   hasPort,
+  isTarget,
   isToken,
-  TARGET,
 } from "../../grammar.ts";
 import { lineEnd } from "./field-lines.ts";
 import {
@@ -135,7 +134,7 @@ function parseRequestLine(text: string, limits: Http1Limits): RequestLine {
   const minor = parseVersion(text, targetEnd + 1, end);
   if (method === undefined) throw methodFault(text.slice(0, methodEnd));
   const target = text.slice(methodEnd + 1, targetEnd);
-  if (target.length === 0 || !consistsOf(TARGET, target, 0, target.length))
+  if (!isTarget(target))
     throw new Http1Fault(
       "grammar",
       "the request target has a character that no target has",

@@ -1,6 +1,6 @@
 /** Status line and header section to a neutral response head, by the strict reading of RFC 9112 4 and 6. */
 import type { ResponseHead } from "../../exchange.ts";
-import { consistsOf, FIELD_VALUE } from "../../grammar.ts";
+import { isFieldValue } from "../../grammar.ts";
 import { lineEnd } from "./field-lines.ts";
 import {
   isChunked,
@@ -126,7 +126,7 @@ function parseStatusLine(
     throw new Http1Fault("grammar", "the status is not from 100 to 599");
   if (end > 12 && text.charCodeAt(12) !== 0x20)
     throw new Http1Fault("grammar", "the status is not three digits");
-  if (!consistsOf(FIELD_VALUE, text, 12, end))
+  if (!isFieldValue(text.slice(12, end)))
     throw new Http1Fault("grammar", "a control character in the status line");
   return { status, minor };
 }

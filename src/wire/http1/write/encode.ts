@@ -2,7 +2,7 @@
 import type { RequestHead, ResponseHead } from "../../exchange.ts";
 import { FieldClass } from "../../../mesh/field-class.ts";
 import { type Field, type Fields } from "../../fields.ts";
-import { consistsOf, FIELD_VALUE, isToken, TARGET } from "../../grammar.ts";
+import { isFieldValue, isTarget, isToken } from "../../grammar.ts";
 import { phraseOf } from "./phrases.ts";
 import { Http1Fault } from "../fault.ts";
 
@@ -48,9 +48,9 @@ export function encodeRequest(head: RequestHead, own: string): string {
   const target = method === "CONNECT" ? authority : head.path;
   if (!isToken(method))
     throw new Http1Fault("grammar", "the method is not a token");
-  if (target === "" || !consistsOf(TARGET, target, 0, target.length))
+  if (!isTarget(target))
     throw new Http1Fault("grammar", "a target that no request line can hold");
-  if (!consistsOf(TARGET, authority, 0, authority.length))
+  if (authority !== "" && !isTarget(authority))
     throw new Http1Fault("grammar", "an authority that Host cannot hold");
   // RFC 9110 10.1.4: TE is for the next hop, and Connection says so.
   const trailers = head.acceptsTrailers
@@ -100,7 +100,7 @@ function lineOf(field: Field): string {
 /** Fields come from the other codec and from configuration too: none may bring a line break of its own into this text. */
 function checked(field: Field): Field {
   const { name, value } = field;
-  if (!isToken(name) || !consistsOf(FIELD_VALUE, value, 0, value.length))
+  if (!isToken(name) || !isFieldValue(value))
     throw new Http1Fault("grammar", "a field that no field line can hold");
   return field;
 }
