@@ -4,7 +4,7 @@ import { STATIC_ENTRIES, STATIC_NAMES, STATIC_TABLE } from "./static-table.ts";
 /** Values of one name in a row that were not asked for again, after which its values are mostly sent without indexing. */
 const COLD = 8;
 /** One value in so many of a cold name is indexed all the same, to notice when that has changed … */
-const PROBE = 32;
+const PROBE = 64;
 /** … and so many are looked up from it on: to look up each of a name whose values never come again is work for nothing. */
 const LOOKED_UP = 4;
 /** Entries of one value that are looked at: a caller that sends one value under ever new names must not buy a walk through the table with each. */

@@ -128,14 +128,10 @@ export class Interner {
       indexing === "never" ||
       (name.bits & NEVER_AGAIN) !== 0 ||
       end - start > LONGEST_VALUE
-    )
-      return new WireField(
-        name,
-        decodeText(source, text, end, huffman),
-        indexing,
-        passedOn(name, indexing, source, start, end),
-        0,
-      );
+    ) {
+      const value = decodeText(source, text, end, huffman);
+      return new WireField(name, value, indexing, undefined, 0);
+    }
     const hash = hashOf(name.seed, source, start, end);
     const slot = hash & (FIELD_SLOTS - 1);
     const first = this.#fields[slot];
@@ -145,54 +141,17 @@ export class Interner {
     const value = decodeText(source, text, end, huffman);
     if (this.#seen[slot] !== hash || !mayOutlive(name.bits, value)) {
       this.#seen[slot] = hash;
-      return new WireField(
-        name,
-        value,
-        indexing,
-        passedOn(name, indexing, source, start, end),
-        hash,
-      );
+      return new WireField(name, value, indexing, undefined, hash);
     }
-    const literal = joined(
-      Buffer.allocUnsafeSlow(name.literal.length + end - start),
-      name,
-      source,
-      start,
-      end,
-    );
+    const { length } = name.literal;
+    const literal = Buffer.allocUnsafeSlow(length + end - start);
+    name.literal.copy(literal);
+    source.copy(literal, length, start, end);
     const field = new WireField(name, value, indexing, literal, hash);
     this.#fields[slot ^ 1] = first;
     this.#fields[slot] = field;
     return field;
   }
-}
-
-function joined(
-  target: Buffer,
-  name: Name,
-  source: Buffer,
-  start: number,
-  end: number,
-): Buffer {
-  name.literal.copy(target);
-  source.copy(target, name.literal.length, start, end);
-  return target;
-}
-
-/**
- * The literal of a field that is not interned: a long one (a token, a trace id) costs more to encode again than to copy.
- * Not where a table may keep it, as a slice of Node's pool would keep the whole slab.
- */
-function passedOn(
-  name: Name,
-  indexing: Indexing,
-  source: Buffer,
-  start: number,
-  end: number,
-): Buffer | undefined {
-  if (indexing === "incremental" || end - start < 24) return undefined;
-  const size = name.literal.length + end - start;
-  return joined(Buffer.allocUnsafe(size), name, source, start, end);
 }
 
 function isIt(
