@@ -171,7 +171,7 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter, Timed {
     const limit =
       backendRequest > 0 ? this.#startedAt + backendRequest : Infinity;
     const now = spent === undefined ? 0 : this.#relay.now();
-    spent?.enter("waiting");
+    spent?.enter("waiting", now);
     this.#given = deadline - now;
     return plan.requestHead(
       stream.head,
@@ -341,7 +341,7 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter, Timed {
     const error = attemptOutOfTime(
       this.target.address,
       this.written,
-      spent?.tell(record.attempts) ?? "",
+      spent?.tell(record.attempts, this.#relay.now()) ?? "",
     );
     const sink = this.#sink;
     // A caller that takes its time is not held against the endpoint.

@@ -94,7 +94,7 @@ export class Relay
     const { timeouts } = plan;
     this.deadline = deadlineFor(stream, this.grpc, timeouts, record.startedAt);
     if (this.deadline < Infinity || timeouts.backendRequest > 0)
-      this.spent = new TimeSpent(host.clock);
+      this.spent = new TimeSpent(record.readyAt);
   }
 
   start(): void {
@@ -182,7 +182,7 @@ export class Relay
   ): void {
     this.movedAt = this.host.idle.tick;
     const passed = this.plan.responseHead(head, attempt.target);
-    this.spent?.enter("answering");
+    this.spent?.enter("answering", now);
     if (this.#tunnel)
       this.#tunnel = opensDialogue(this.stream.head, head.status);
     this.record.answered(head, attempt.target.trusted);
@@ -311,7 +311,7 @@ export class Relay
       this.#fail(target);
       return;
     }
-    this.spent?.enter("connecting");
+    this.spent?.enter("connecting", now);
     this.attempt = this.#announce(target, now);
     this.#start(this.attempt, now);
   }

@@ -83,7 +83,7 @@ export class Repeats {
       start();
       return;
     }
-    spent?.enter("pausing");
+    spent?.enter("pausing", host.clock.now());
     this.#cancelPause = host.clock.after(ms, start);
   }
 

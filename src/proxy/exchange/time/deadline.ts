@@ -1,4 +1,5 @@
 /** Until when an exchange may last: policy's rule, applied to the heads as the codecs give them (trap 11), and what a peer learns of it. */
+import { memo } from "../../../core/memo.ts";
 import { MeshError } from "../../../mesh/errors.ts";
 import {
   deadlineOf,
@@ -61,9 +62,10 @@ export function outOfTime(exchange: {
   readonly record: RequestRecord;
   readonly grpc: boolean;
   readonly spent: TimeSpent | undefined;
+  now(): number;
 }): MeshError {
   const { plan, record, grpc, spent } = exchange;
-  const told = spent?.tell(record.attempts) ?? "";
+  const told = spent?.tell(record.attempts, exchange.now()) ?? "";
   if (plan.callee)
     return deadlineExceeded(`the caller's deadline passed: ${told}`);
   const whose = grpc ? "the caller's grpc-timeout" : "timeouts.request";
@@ -107,16 +109,20 @@ export function deadlineFor(
   );
 }
 
+type Flow = "endless" | "messages" | undefined;
+
 /**
  * A tunnel, a WebSocket and an event stream have no end that a time-out could wait for: "endless". "messages": as long as an event
  * stream, but within its time-outs. Undefined: it ends with its content.
  */
-export function flowOf(
-  request: RequestHead,
-  response: ResponseHead,
-): "endless" | "messages" | undefined {
+export function flowOf(request: RequestHead, response: ResponseHead): Flow {
   if (request.method === "CONNECT" || response.status === 101) return "endless";
   const contentType = fieldValue(response.fields, "content-type");
-  if (isEventStream(contentType)) return "endless";
-  return isMessageStream(contentType) ? "messages" : undefined;
+  return contentType === undefined ? undefined : flowOfType(contentType);
 }
+
+/** Applications send few types, and each with every response. */
+const flowOfType: (type: string) => Flow = memo((type) => {
+  if (isEventStream(type)) return "endless";
+  return isMessageStream(type) ? "messages" : undefined;
+});

@@ -1,6 +1,4 @@
 /** Where the time of a request went, for the words of the error that tells that it ran out. */
-import type { Clock } from "../../../core/clock.ts";
-
 export type Phase = "connecting" | "waiting" | "answering" | "pausing";
 
 const WORDS: Readonly<Record<Phase, string>> = {
@@ -18,25 +16,23 @@ export class TimeSpent {
     answering: 0,
     pausing: 0,
   };
-  readonly #clock: Clock;
   #phase: Phase = "connecting";
   #since: number;
 
-  constructor(clock: Clock) {
-    this.#clock = clock;
-    this.#since = clock.now();
+  /** `now`, here and below: monotonic milliseconds, which whoever calls has at hand. */
+  constructor(now: number) {
+    this.#since = now;
   }
 
-  enter(phase: Phase): void {
-    const now = this.#clock.now();
+  enter(phase: Phase, now: number): void {
     this.#sums[this.#phase] += now - this.#since;
     this.#phase = phase;
     this.#since = now;
   }
 
   /** "2 ms connecting, 1973 ms waiting for a response, 25 ms pausing before a retry; 2 attempts" */
-  tell(attempts: number): string {
-    this.enter(this.#phase);
+  tell(attempts: number, now: number): string {
+    this.enter(this.#phase, now);
     const parts: string[] = [];
     for (const phase of [
       "connecting",
