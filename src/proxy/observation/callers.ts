@@ -47,7 +47,7 @@ export class Callers {
   #callers = new Map<string, Ports>();
   #rows = 0;
   #dropped = 0;
-  /** Of the call before, which the next one mostly is like. */
+  /** Those of the call before, as the next one is mostly like it. */
   #latest: Calls | undefined;
 
   add({ peer, address = "", port, request }: Seen): void {

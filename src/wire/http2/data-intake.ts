@@ -32,11 +32,11 @@ export class DataIntake {
     this.#stream = undefined;
     if (stream === undefined) {
       this.#rules.lateFrame(id, FrameType.DATA);
-      session.windows.received(undefined, length);
+      session.windows.received(undefined, length, session.now);
       return;
     }
     if (stream.remoteEnded) {
-      session.windows.received(undefined, length);
+      session.windows.received(undefined, length, session.now);
       this.#rules.violated(stream, ErrorCode.STREAM_CLOSED, AFTER_END);
       return;
     }
@@ -44,7 +44,7 @@ export class DataIntake {
       if (content === 0) session.count("empty_data");
       else if (stream.uncredited > 0) session.count("tiny_data");
     }
-    if (!session.windows.received(stream, length)) {
+    if (!session.windows.received(stream, length, session.now)) {
       this.#rules.violated(
         stream,
         ErrorCode.FLOW_CONTROL_ERROR,

@@ -42,6 +42,8 @@ export interface Http2Limits {
   readonly windowGrowth: number;
   /** Bytes of window of the connection as a whole. */
   readonly connectionWindow: number;
+  /** Bytes that it may grow to where the peer is far away. */
+  readonly connectionWindowMax: number;
   /**
    * Bytes that paused streams may have taken in together before the connection's window is withheld as well. Only for a connection that is
    * one caller's: where many share it, some that stand still would stop the others, and the proxy's bound has to do.
@@ -98,7 +100,8 @@ const DEFAULT_LIMITS: Http2Limits = {
   streamWindow: 65_535,
   streamWindowMax: 786_432,
   windowGrowth: 4_194_304,
-  connectionWindow: 1_048_576,
+  connectionWindow: 524_288,
+  connectionWindowMax: 1_048_576,
   heldBytes: 4_194_304,
   informationalResponses: 16,
   streamQueueBytes: 65_536,

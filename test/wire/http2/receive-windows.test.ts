@@ -67,7 +67,7 @@ void t.test(
   "the connection's window is opened beyond its default at once",
   async (t) => {
     const { peer } = await rawClient(t);
-    t.strictSame(await credits(peer, 0), [1_048_576 - 65_535]);
+    t.strictSame(await credits(peer, 0), [524_288 - 65_535]);
     const small = await rawClient(t, { connectionWindow: 1 });
     t.strictSame(await credits(small.peer, 0), [], "it cannot be lowered");
   },
@@ -225,6 +225,43 @@ void t.test(
     );
     stalled[0]?.stream.resume();
     t.strictSame(await credits(end.peer, 0), [34_000]);
+  },
+);
+
+void t.test(
+  "the connection's window grows where the peer is far away, and only there",
+  async (t) => {
+    const HALVES = 30;
+    /** What is given back for each half of the window that comes, `silence` ms after the one before. */
+    const given = async (silence: number): Promise<readonly number[]> => {
+      const end = await rawClient(t, {
+        streamWindow: 1_000_000,
+        streamWindowMax: 1_000_000,
+        connectionWindow: 80_000,
+        connectionWindowMax: 200_000,
+      });
+      await uploading(end);
+      await credits(end.peer, 0);
+      const all: number[] = [];
+      for (let half = 0; half < HALVES; half += 1) {
+        end.clock.advance(silence);
+        for (let at = 0; at < 40_000; at += 10_000)
+          end.peer.send(data(1, Buffer.alloc(10_000)));
+        all.push(...(await credits(end.peer, 0)));
+      }
+      return all;
+    };
+    const near = await given(4);
+    t.strictSame(near, Array<number>(HALVES).fill(40_000));
+    const far = await given(5);
+    t.equal(Math.max(...far), 120_000, "doubled");
+    const left =
+      80_000 + far.reduce((sum, each) => sum + each, 0) - HALVES * 40_000;
+    t.ok(left > 100_000 && left <= 200_000, `${left} left, of 200,000 at most`);
+    t.ok(
+      far.slice(0, 4).every((each) => each === 40_000),
+      "not for waiting once or twice",
+    );
   },
 );
 

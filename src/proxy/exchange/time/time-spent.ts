@@ -19,7 +19,7 @@ export class TimeSpent {
   #phase: Phase = "connecting";
   #since: number;
 
-  /** `now`, here and below: monotonic milliseconds, which whoever calls has at hand. */
+  /** `now`, here and below: monotonic milliseconds, which the caller has at hand. */
   constructor(now: number) {
     this.#since = now;
   }

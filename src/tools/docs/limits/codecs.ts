@@ -138,8 +138,12 @@ const HTTP2_SIZES: readonly Limit[] = [
   },
   {
     name: "window of a connection",
-    default: `${bytes(HTTP2.connectionWindow)}; those of its streams may grow by ${bytes(HTTP2.windowGrowth)} together`,
-    fields: ["http2.connectionWindow", "http2.windowGrowth"],
+    default: `${bytes(HTTP2.connectionWindow)}, up to ${bytes(HTTP2.connectionWindowMax)} for a peer that is far away; those of its streams may grow by ${bytes(HTTP2.windowGrowth)} together`,
+    fields: [
+      "http2.connectionWindow",
+      "http2.connectionWindowMax",
+      "http2.windowGrowth",
+    ],
     beyond: "the peer waits; if it does not, GOAWAY",
     reasons: reasons("BAD_REQUEST"),
     seen: [REFUSALS],

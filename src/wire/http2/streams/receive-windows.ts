@@ -11,6 +11,7 @@ import {
 } from "../frames/frames.ts";
 import type { Http2Limits } from "../limits.ts";
 import type { Sender } from "../write/sender.ts";
+import { LongWay } from "./long-way.ts";
 
 /** Half a window taken within so many milliseconds means that the window may be what holds the stream back. */
 const QUICK = 100;
@@ -44,7 +45,8 @@ export class ReceiveWindows {
   readonly #onWithheld: () => void;
   #withheld = false;
   /** A connection's window cannot be lowered (6.9.2). */
-  readonly #size: number;
+  #size: number;
+  readonly #way = new LongWay();
   #window: number;
   #uncredited = 0;
   /** Bytes that paused streams took in. */
@@ -85,9 +87,14 @@ export class ReceiveWindows {
     }
   }
 
-  /** A DATA frame of `length` bytes came, for `stream` or for none that is open. False where it is over the stream's window. */
-  received(stream: ReceivingHalf | undefined, length: number): boolean {
+  /** A DATA frame of `length` bytes came at `now`, for `stream` or for none that is open. False where it is over the stream's window. */
+  received(
+    stream: ReceivingHalf | undefined,
+    length: number,
+    now: number,
+  ): boolean {
     this.#window -= length;
+    this.#way.came(length, now);
     if (this.#window < 0)
       throw new ConnectionError(
         ErrorCode.FLOW_CONTROL_ERROR,
@@ -188,8 +195,21 @@ export class ReceiveWindows {
       return;
     }
     this.#withheld = false;
-    this.#window += this.#uncredited;
-    this.#sender.windowUpdate(0, this.#uncredited);
+    const increment = this.#uncredited + this.#growth();
+    this.#way.given(this.#window);
+    this.#window += increment;
+    this.#sender.windowUpdate(0, increment);
     this.#uncredited = 0;
+  }
+
+  /** By how much the connection's window grows now: for a peer that is far away. */
+  #growth(): number {
+    if (!this.#way.isLong || !this.#buffers.roomy) return 0;
+    const { connectionWindowMax } = this.#limits;
+    const growth = Math.min(this.#size, connectionWindowMax - this.#size);
+    if (growth <= 0) return 0;
+    this.#size += growth;
+    this.#way.reset();
+    return growth;
   }
 }
