@@ -232,8 +232,11 @@ void t.test(
   "the connection's window grows where the peer is far away, and only there",
   async (t) => {
     const HALVES = 30;
-    /** What is given back for each half of the window that comes, `silence` ms after the one before. */
-    const given = async (silence: number): Promise<readonly number[]> => {
+    /** What is given back for each half of the window that comes `silence` ms after the one before, its frames `pause` ms apart. */
+    const given = async (
+      silence: number,
+      pause = 0,
+    ): Promise<readonly number[]> => {
       const end = await rawClient(t, {
         streamWindow: 1_000_000,
         streamWindowMax: 1_000_000,
@@ -245,14 +248,19 @@ void t.test(
       const all: number[] = [];
       for (let half = 0; half < HALVES; half += 1) {
         end.clock.advance(silence);
-        for (let at = 0; at < 40_000; at += 10_000)
+        for (let at = 0; at < 40_000; at += 10_000) {
           end.peer.send(data(1, Buffer.alloc(10_000)));
+          if (pause === 0) continue;
+          all.push(...(await credits(end.peer, 0)));
+          end.clock.advance(pause);
+        }
         all.push(...(await credits(end.peer, 0)));
       }
       return all;
     };
-    const near = await given(4);
-    t.strictSame(near, Array<number>(HALVES).fill(40_000));
+    const same = Array<number>(HALVES).fill(40_000);
+    t.strictSame(await given(4), same, "near");
+    t.strictSame(await given(0, 20), same, "a peer that sends little");
     const far = await given(5);
     t.equal(Math.max(...far), 120_000, "doubled");
     const left =

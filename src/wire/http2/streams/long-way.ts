@@ -5,6 +5,8 @@
 
 /** Milliseconds from the last that the old window allowed to the first that needed the new one. */
 const LONG = 5;
+/** It is a wait for the window, and no pause of a peer that sends little, where it is so large a part of the time since window was given. */
+const PART = 1 / 2;
 /** So many times in a row: a machine that is busy makes the peer wait now and then. */
 const IN_A_ROW = 4;
 
@@ -12,9 +14,8 @@ export class LongWay {
   /** Bytes that have come. */
   #came = 0;
   #cameAt = 0;
-  /** Where the window ended before it was given back, for the last two times; Infinity where what came has passed that. */
-  #ended = Number.POSITIVE_INFINITY;
-  #endedNext = Number.POSITIVE_INFINITY;
+  /** When window was given, and where it ended before; no more than two, as it is given in halves. */
+  readonly #given: { readonly end: number; readonly at: number }[] = [];
   #waits = 0;
 
   get isLong(): boolean {
@@ -26,17 +27,16 @@ export class LongWay {
     const silence = now - this.#cameAt;
     this.#cameAt = now;
     this.#came += length;
-    if (this.#came <= this.#ended) return;
-    this.#ended = this.#endedNext;
-    this.#endedNext = Number.POSITIVE_INFINITY;
-    this.#waits = silence < LONG ? 0 : this.#waits + 1;
+    const given = this.#given[0];
+    if (given === undefined || this.#came <= given.end) return;
+    this.#given.shift();
+    const waited = silence >= LONG && silence >= (now - given.at) * PART;
+    this.#waits = waited ? this.#waits + 1 : 0;
   }
 
-  /** More window is given while so many bytes of it are left. */
+  /** More window is given, while so many bytes of it are left. */
   given(left: number): void {
-    const ended = this.#came + left;
-    if (this.#ended === Number.POSITIVE_INFINITY) this.#ended = ended;
-    else this.#endedNext = ended;
+    this.#given.push({ end: this.#came + left, at: this.#cameAt });
   }
 
   /** The window has grown: waits are counted anew. */
