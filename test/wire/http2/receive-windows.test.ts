@@ -231,24 +231,24 @@ void t.test(
 void t.test(
   "the connection's window grows where the peer is far away, and only there",
   async (t) => {
-    const HALVES = 30;
+    const HALVES = 60;
     /** What is given back for each half of the window that comes `silence` ms after the one before, its frames `pause` ms apart. */
     const given = async (
       silence: number,
       pause = 0,
     ): Promise<readonly number[]> => {
       const end = await rawClient(t, {
-        streamWindow: 1_000_000,
-        streamWindowMax: 1_000_000,
-        connectionWindow: 80_000,
-        connectionWindowMax: 200_000,
+        streamWindow: 9_000_000,
+        streamWindowMax: 9_000_000,
+        connectionWindow: 160_000,
+        connectionWindowMax: 400_000,
       });
       await uploading(end);
       await credits(end.peer, 0);
       const all: number[] = [];
       for (let half = 0; half < HALVES; half += 1) {
         end.clock.advance(silence);
-        for (let at = 0; at < 40_000; at += 10_000) {
+        for (let at = 0; at < 80_000; at += 10_000) {
           end.peer.send(data(1, Buffer.alloc(10_000)));
           if (pause === 0) continue;
           all.push(...(await credits(end.peer, 0)));
@@ -258,16 +258,16 @@ void t.test(
       }
       return all;
     };
-    const same = Array<number>(HALVES).fill(40_000);
+    const same = Array<number>(HALVES).fill(80_000);
     t.strictSame(await given(4), same, "near");
     t.strictSame(await given(0, 20), same, "a peer that sends little");
     const far = await given(5);
-    t.equal(Math.max(...far), 120_000, "doubled");
+    t.equal(Math.max(...far), 240_000, "doubled");
     const left =
-      80_000 + far.reduce((sum, each) => sum + each, 0) - HALVES * 40_000;
-    t.ok(left > 100_000 && left <= 200_000, `${left} left, of 200,000 at most`);
+      160_000 + far.reduce((sum, each) => sum + each, 0) - HALVES * 80_000;
+    t.ok(left > 300_000 && left <= 400_000, `${left} left, of 400,000 at most`);
     t.ok(
-      far.slice(0, 4).every((each) => each === 40_000),
+      far.slice(0, 4).every((each) => each === 80_000),
       "not for waiting once or twice",
     );
   },

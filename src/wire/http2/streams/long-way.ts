@@ -1,20 +1,23 @@
 /**
- * Whether the way to the peer is long: it has used up the connection's window, and what it sends once it hears of more comes only after
- * a while. On a short way a larger window is a longer queue, and small calls wait in it behind the bulk of others.
+ * Whether the way to the peer is long: it uses up the connection's window, falls silent, and goes on only some time after it was given
+ * more. On a short way a larger window is a longer queue, and small calls wait in it behind the bulk of others.
  */
 
-/** Milliseconds from the last that the old window allowed to the first that needed the new one. */
+/** Milliseconds of silence between window and the first bytes that needed it. */
 const LONG = 5;
-/** It is a wait for the window, and no pause of a peer that sends little, where it is so large a part of the time since window was given. */
-const PART = 1 / 2;
-/** So many times in a row: a machine that is busy makes the peer wait now and then. */
-const IN_A_ROW = 4;
+/** Bytes that came at once before it: a peer that sends little now and then is silent, too. */
+const MUCH = 65_536;
+/** So many waits in a row: on a busy machine there is one now and then. */
+const IN_A_ROW = 16;
 
 export class LongWay {
-  /** Bytes that have come. */
+  /** Bytes that have come, and those of them since the last silence. */
   #came = 0;
+  #atOnce = 0;
   #cameAt = 0;
-  /** When window was given, and where it ended before; no more than two, as it is given in halves. */
+  /** When the last silence behind much ended. */
+  #silentUntil = Number.NEGATIVE_INFINITY;
+  /** When window was given, and where it ended before; a few at most, as it is given back in parts. */
   readonly #given: { readonly end: number; readonly at: number }[] = [];
   #waits = 0;
 
@@ -24,14 +27,17 @@ export class LongWay {
 
   /** `length` bytes came at `now`, in monotonic milliseconds. */
   came(length: number, now: number): void {
-    const silence = now - this.#cameAt;
+    if (now - this.#cameAt >= LONG) {
+      if (this.#atOnce >= MUCH) this.#silentUntil = now;
+      this.#atOnce = 0;
+    }
     this.#cameAt = now;
     this.#came += length;
+    this.#atOnce += length;
     const given = this.#given[0];
     if (given === undefined || this.#came <= given.end) return;
     this.#given.shift();
-    const waited = silence >= LONG && silence >= (now - given.at) * PART;
-    this.#waits = waited ? this.#waits + 1 : 0;
+    this.#waits = this.#silentUntil > given.at ? this.#waits + 1 : 0;
   }
 
   /** More window is given, while so many bytes of it are left. */

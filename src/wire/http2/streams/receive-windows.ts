@@ -47,6 +47,8 @@ export class ReceiveWindows {
   /** A connection's window cannot be lowered (6.9.2). */
   #size: number;
   readonly #way = new LongWay();
+  /** It is given back in so many parts: by halves; by quarters on a long way, where a peer would stand still for what a half lacks. */
+  #parts = 2;
   #window: number;
   #uncredited = 0;
   /** Bytes that paused streams took in. */
@@ -180,7 +182,7 @@ export class ReceiveWindows {
   }
 
   #creditConnection(): void {
-    if (this.#uncredited * 2 < this.#size) return;
+    if (this.#uncredited * this.#parts < this.#size) return;
     const { crowded } = this.#buffers;
     if (this.held > this.#limits.heldBytes || (crowded && this.held > 0)) {
       if (this.#withheld) return;
@@ -209,6 +211,7 @@ export class ReceiveWindows {
     const growth = Math.min(this.#size, connectionWindowMax - this.#size);
     if (growth <= 0) return 0;
     this.#size += growth;
+    this.#parts = 4;
     this.#way.reset();
     return growth;
   }
