@@ -102,6 +102,29 @@ void t.test(
 );
 
 void t.test(
+  "law 1: a request that ends by itself outlives the DENY that comes meanwhile",
+  async (t) => {
+    let answerFirst: (() => void) | undefined;
+    const { seen, rawApp } = scripted((socket) => {
+      answerFirst = () => void socket.write(OK);
+    });
+    await withPair({ ...countable, rawApp }, async (pair) => {
+      const call = pair.call();
+      await until(() => seen.heads === 1);
+      pair.apply([
+        resource("AuthorizationPolicy", "closed", {
+          action: "DENY",
+          rules: [{}],
+        }),
+      ]);
+      t.match(await pair.call(), { status: 403 }, "the next one is refused");
+      answerFirst?.();
+      t.match(await call, { status: 200 });
+    });
+  },
+);
+
+void t.test(
   "law 2: once a byte of the answer was passed on, nothing is sent again",
   async (t) => {
     for (const [what, answer] of [
