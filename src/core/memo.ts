@@ -1,5 +1,7 @@
 /** What was worked out of a short text, kept for the next time: for texts that come again and again, such as a caller's name. */
 
+import { ownCopy } from "./text/own-copy.ts";
+
 export interface MemoBounds {
   /** When so many are kept, all are forgotten: what is in use is soon back. */
   readonly entries: number;
@@ -20,7 +22,7 @@ export function memo<T>(
     if (found !== undefined) return found.result;
     if (text.length > bounds.longest) return compute(text);
     // A text may be a view of something larger, a request's head with its credentials: what outlives it is a copy of its own.
-    const own = Buffer.from(text, "utf8").toString("utf8");
+    const own = ownCopy(text);
     const result = compute(own);
     if (known.size >= bounds.entries) known.clear();
     known.set(own, { result });

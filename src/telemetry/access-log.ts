@@ -3,6 +3,7 @@ import { timestamp, type Clock } from "../core/clock.ts";
 import { messageOf, UserError } from "../core/errors.ts";
 import { countLostLine } from "../core/machine/machine-counts.ts";
 import { harmless } from "../core/text/json.ts";
+import { ownCopy } from "../core/text/own-copy.ts";
 import { memo } from "../core/memo.ts";
 import { tokenBucket } from "../core/token-bucket.ts";
 import type { SpiffeUri } from "../core/units.ts";
@@ -245,13 +246,13 @@ class Fragments {
     // A caller's texts are views of its whole head, credentials included: what outlives the request are copies of their own.
     kept.ring[kept.next] = {
       direction,
-      method: detached(method),
-      authority: detached(authority),
+      method: ownCopy(method),
+      authority: ownCopy(authority),
       protocol,
       peer,
       route,
       endpoint,
-      text: detached(text),
+      text: ownCopy(text),
     };
     kept.next = (kept.next + 1) % KEPT;
     return text;
@@ -259,10 +260,6 @@ class Fragments {
 }
 
 const LONGEST_FRAGMENT = 1024;
-
-function detached(text: string): string {
-  return Buffer.from(text, "utf8").toString("utf8");
-}
 
 function optional(name: string, text: string | undefined): string {
   return text === undefined ? "" : `,"${name}":${quotedName(text)}`;
