@@ -36,7 +36,7 @@ export interface Http2Limits {
   readonly frameBytes: Bytes;
   /** Bytes of window that a stream starts with. */
   readonly streamWindow: number;
-  /** Bytes that the window of a fast stream may grow to. */
+  /** Bytes that the window of a fast stream may grow to: so many times more as the connection's has grown. */
   readonly streamWindowMax: number;
   /** Bytes by which the windows of all streams of a connection may have grown together. */
   readonly windowGrowth: number;
@@ -101,7 +101,7 @@ const DEFAULT_LIMITS: Http2Limits = {
   streamWindowMax: 786_432,
   windowGrowth: 4_194_304,
   connectionWindow: 524_288,
-  connectionWindowMax: 1_048_576,
+  connectionWindowMax: 4_194_304,
   heldBytes: 4_194_304,
   informationalResponses: 16,
   streamQueueBytes: 65_536,

@@ -169,6 +169,40 @@ void t.test(
   },
 );
 
+void t.test(
+  "a half that lacks a few bytes comes back, so that a far peer's window grows as well",
+  async (t) => {
+    const end = await rawClient(t);
+    await uploading(end);
+    await end.peer.settle();
+    const frames = (...lengths: readonly number[]): Promise<number[]> => {
+      for (const length of lengths)
+        end.peer.send(data(1, Buffer.alloc(length)));
+      return credits(end.peer, 1);
+    };
+    t.strictSame(
+      await frames(16_384, 16_384, 16_384, 16_383),
+      [32_768, 32_767 + 65_535],
+      "all that the window allows, in whole frames but for the last one",
+    );
+    end.clock.advance(200);
+    const far = await frames(...Array<number>(7).fill(16_384), 16_382);
+    t.strictSame(far, [65_536, 65_534 + 131_070], "a long round trip later");
+  },
+);
+
+void t.test("of a large window much comes back at once", async (t) => {
+  const end = await rawClient(t, {
+    streamWindow: 1_048_576,
+    streamWindowMax: 1_048_576,
+  });
+  await uploading(end);
+  await end.peer.settle();
+  for (let at = 0; at < 17; at += 1)
+    end.peer.send(data(1, Buffer.alloc(16_384)));
+  t.strictSame(await credits(end.peer, 1), [131_072, 131_072]);
+});
+
 void t.test("all growth of a connection is bounded", async (t) => {
   const end = await rawClient(t, {
     streamWindow: 1000,
@@ -232,10 +266,11 @@ void t.test(
   "the connection's window grows where the peer is far away, and only there",
   async (t) => {
     const HALVES = 60;
-    /** What is given back for each half of the window that comes `silence` ms after the one before, its frames `pause` ms apart. */
+    /** What is given back for each burst that comes `silence` ms after the one before, its frames `pause` ms apart. */
     const given = async (
       silence: number,
       pause = 0,
+      burst = 80_000,
     ): Promise<readonly number[]> => {
       const end = await rawClient(t, {
         streamWindow: 9_000_000,
@@ -248,7 +283,7 @@ void t.test(
       const all: number[] = [];
       for (let half = 0; half < HALVES; half += 1) {
         end.clock.advance(silence);
-        for (let at = 0; at < 80_000; at += 10_000) {
+        for (let at = 0; at < burst; at += 10_000) {
           end.peer.send(data(1, Buffer.alloc(10_000)));
           if (pause === 0) continue;
           all.push(...(await credits(end.peer, 0)));
@@ -261,6 +296,11 @@ void t.test(
     const same = Array<number>(HALVES).fill(80_000);
     t.strictSame(await given(4), same, "near");
     t.strictSame(await given(0, 20), same, "a peer that sends little");
+    t.strictSame(
+      new Set(await given(10, 0, 70_000)),
+      new Set([80_000]),
+      "a peer that pauses of its own accord, now and then at the window's end",
+    );
     const far = await given(5);
     t.equal(Math.max(...far), 240_000, "doubled");
     const left =
@@ -270,6 +310,31 @@ void t.test(
       far.slice(0, 4).every((each) => each === 80_000),
       "not for waiting once or twice",
     );
+  },
+);
+
+void t.test(
+  "where the connection's window has grown, one stream's may grow in proportion",
+  async (t) => {
+    const end = await rawClient(t, {
+      streamWindow: 120_000,
+      streamWindowMax: 120_000,
+      connectionWindow: 80_000,
+      connectionWindowMax: 160_000,
+    });
+    await uploading(end);
+    await end.peer.settle();
+    let left = 120_000;
+    let most = left;
+    for (let trip = 0; trip < 40; trip += 1) {
+      end.clock.advance(10);
+      for (let at = 0; at < 80_000; at += 10_000)
+        end.peer.send(data(1, Buffer.alloc(10_000)));
+      const given = await credits(end.peer, 1);
+      left += given.reduce((sum, each) => sum + each, -80_000);
+      most = Math.max(most, left);
+    }
+    t.ok(most > 200_000 && most <= 240_000, `${most}, of 240,000 at most`);
   },
 );
 

@@ -130,7 +130,7 @@ const HTTP2_SIZES: readonly Limit[] = [
   },
   {
     name: "window of a stream",
-    default: `${bytes(HTTP2.streamWindow)}, up to ${bytes(HTTP2.streamWindowMax)} for a fast one`,
+    default: `${bytes(HTTP2.streamWindow)}, up to ${bytes(HTTP2.streamWindowMax)} for a fast one, and in proportion where the connection's has grown`,
     fields: ["http2.streamWindow", "http2.streamWindowMax"],
     beyond: "the peer waits; if it does not, the stream is reset",
     reasons: reasons("BAD_REQUEST"),

@@ -15,6 +15,10 @@ import { LongWay } from "./long-way.ts";
 
 /** Half a window taken within so many milliseconds means that the window may be what holds the stream back. */
 const QUICK = 100;
+/** Part of a stream's window that is given back at once. A peer's frames may lack a few bytes of a whole half, which then wait for the next round trip. */
+const HALF = 7 / 16;
+/** Bytes that are given back at once however large the window is: a far peer would stand still for what a half lacks. */
+const MUCH = 131_072;
 
 /** The receiving half of a stream, as far as its window goes. Its fields are the windows' to write, but for `paused`. */
 export interface ReceivingHalf {
@@ -46,6 +50,8 @@ export class ReceiveWindows {
   #withheld = false;
   /** A connection's window cannot be lowered (6.9.2). */
   #size: number;
+  /** What a stream's may grow to: more, as the connection's grows. */
+  #streamMax: number;
   readonly #way = new LongWay();
   /** It is given back in so many parts: by halves; by quarters on a long way, where a peer would stand still for what a half lacks. */
   #parts = 2;
@@ -70,6 +76,7 @@ export class ReceiveWindows {
       limits.connectionWindow,
       DEFAULT_WINDOW,
     );
+    this.#streamMax = limits.streamWindowMax;
   }
 
   /** Raises the connection's window from its default. */
@@ -115,25 +122,21 @@ export class ReceiveWindows {
     return stream === undefined || stream.receiveWindow >= 0;
   }
 
-  /** What came was passed on: gives window back in halves. */
+  /** What came was passed on: gives window back in halves, and large ones in smaller parts. */
   passed(stream: ReceivingHalf, now: number): void {
-    if (
-      stream.paused ||
-      stream.remoteEnded ||
-      stream.over ||
-      stream.uncredited * 2 < stream.windowSize
-    )
+    if (stream.paused || stream.remoteEnded || stream.over || !isMuch(stream))
       return;
     let increment = stream.uncredited;
-    const { streamWindowMax, windowGrowth } = this.#limits;
+    const { windowGrowth } = this.#limits;
+    const most = this.#streamMax;
     if (
       now - stream.creditedAt < QUICK &&
-      stream.windowSize < streamWindowMax &&
+      stream.windowSize < most &&
       this.#buffers.roomy
     ) {
       const growth = Math.min(
         stream.windowSize,
-        streamWindowMax - stream.windowSize,
+        most - stream.windowSize,
         windowGrowth - this.#grown,
       );
       if (growth > 0) {
@@ -163,8 +166,7 @@ export class ReceiveWindows {
     }
     // Not quick: the time of the pause lies between.
     stream.creditedAt = Number.NEGATIVE_INFINITY;
-    if (stream.uncredited * 2 >= stream.windowSize)
-      this.#credit(stream, stream.uncredited);
+    if (isMuch(stream)) this.#credit(stream, stream.uncredited);
   }
 
   /** The stream is over. */
@@ -210,9 +212,14 @@ export class ReceiveWindows {
     const { connectionWindowMax } = this.#limits;
     const growth = Math.min(this.#size, connectionWindowMax - this.#size);
     if (growth <= 0) return 0;
+    this.#streamMax += Math.floor(this.#streamMax * (growth / this.#size));
     this.#size += growth;
     this.#parts = 4;
     this.#way.reset();
     return growth;
   }
+}
+
+function isMuch({ uncredited, windowSize }: ReceivingHalf): boolean {
+  return uncredited >= Math.min(windowSize * HALF, MUCH);
 }
