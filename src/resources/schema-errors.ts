@@ -81,7 +81,9 @@ function messageOf(
   const limit = String(params["limit"]);
   switch (found.keyword) {
     case "type":
-      return wrongType(String(params["type"]), data);
+      return Array.isArray(params["type"]) && expected !== undefined
+        ? `must be ${expected}, not ${typeName(data)}`
+        : wrongType(String(params["type"]), data);
     case "enum": {
       const allowed = (params["allowedValues"] as unknown[]).map(String);
       const hint = typeof data === "string" ? didYouMean(data, allowed) : "";

@@ -109,12 +109,39 @@ void t.test("every fact can be expected", async (t) => {
   - request: { method: CONNECT, url: "orders-v2.shop:80", from: shop/web }
     expect: { allowed: false, reason: TUNNEL_REFUSED, status: 405 }
   - request: { url: "http://orders.shop/v1/a", headers: { x-a: ["1", "2"] }, from: shop/web }
-    expect: { headers: { X-A: "1, 2" } }
+    expect: { headers: { X-A: "1, 2", x-b: null } }
 `),
   );
   t.equal(err, "");
   t.match(out, /\n10 passed, 0 failed\n$/);
   t.equal(code, 0);
+});
+
+void t.test("a header field that is not sent can be expected", async (t) => {
+  const { code, out } = await runOn(
+    t,
+    table(`
+  - name: sent
+    request: { url: "http://orders.shop/v1/a", headers: { x-a: none }, from: shop/web }
+    expect: { headers: { X-A: null } }
+  - name: not sent
+    request: { url: "http://orders.shop/v1/a", from: shop/web }
+    expect: { headers: { X-A: none } }
+  - name: no request
+    request: { url: "http://orders.shop/nowhere", from: shop/web }
+    expect: { headers: { X-A: null } }
+`),
+    { output: "json" },
+  );
+  t.equal(code, 1);
+  const field = "headers.X-A";
+  t.match(JSON.parse(out), {
+    tests: [
+      { differences: [{ field, expected: "none", actual: '"none"' }] },
+      { differences: [{ field, expected: '"none"', actual: "none" }] },
+      { differences: [{ field, actual: "no request is sent" }] },
+    ],
+  });
 });
 
 const TRIALS = `
@@ -259,11 +286,14 @@ void t.test("JSON and JUnit say the same", async (t) => {
   - name: a "bad" one
     request: { url: "http://orders.shop/v1/a", from: shop/web }
     expect: { retries: 4, timeout: 1s }
+  - name: "one with \\u0001 and \\uFFFF"
+    request: { url: "http://orders.shop/v1/a", from: shop/web }
+    expect: { retries: 3 }
 `);
   const json = await runOn(t, rows, { output: "json" });
   t.equal(json.code, 1);
   t.match(JSON.parse(json.out), {
-    passed: 1,
+    passed: 2,
     failed: 1,
     tests: [
       { name: "a <good> one", passed: true, line: 5 },
@@ -281,7 +311,8 @@ void t.test("JSON and JUnit say the same", async (t) => {
   const junit = await runOn(t, rows, { output: "junit" });
   t.equal(junit.code, 1);
   t.match(junit.out, /^<\?xml version="1.0" encoding="UTF-8"\?>\n<testsuites /);
-  t.match(junit.out, /tests="2" failures="1"/);
+  t.match(junit.out, /tests="3" failures="1"/);
+  t.match(junit.out, /name="one with \ufffd and \ufffd"/, "no XML holds these");
   t.match(junit.out, /name="a &lt;good&gt; one" file="[^"]+" line="5"\/>/);
   t.match(
     junit.out,
@@ -307,6 +338,17 @@ void t.test(
         /tests\.yml:4:21: tests\[0\]\.request\.url: must be text/,
       ],
       ["tests: [", /tests\.yml:1:9: /],
+      [
+        table(`  - request: ${request}\n    expect: { retries: 1 }\n`).replace(
+          "2026-03",
+          "2026-13",
+        ),
+        /tests\.yml:2:6: now: is a date that the calendar does not have/,
+      ],
+      [
+        table(`  - request: ${request}\n    expect: { headers: { x-a: 1 } }\n`),
+        /tests\.yml:5:31: tests\[0\]\.expect\.headers\.x-a: must be text, or null for a field that is not sent, not the number 1\n/,
+      ],
       [
         table("").replace("*.yaml", "*.nothing") +
           `  - request: ${request}\n    expect: { retries: 1 }\n`,

@@ -6,6 +6,7 @@ import {
   type Dependence,
   type Lookup,
   type Outcome,
+  type SentRequest,
 } from "../../policy/explain/decision.ts";
 import { percent, timeText } from "../../policy/explain/words.ts";
 import { sayingOf } from "../asked/origin.ts";
@@ -61,8 +62,7 @@ export function differences(
   );
   compare("location", expect.location, outcome.location);
   compare("path", expect.path, outcome.sent?.target);
-  for (const [name, value] of Object.entries(expect.headers ?? {}))
-    compare(`headers.${name}`, value, headerOf(outcome, name));
+  compareHeaders(expect.headers, outcome, found);
   for (const [policy, effect] of Object.entries(expect.shadow ?? {}))
     compare(
       `shadow.${policy}`,
@@ -174,10 +174,29 @@ function compareTime(
   });
 }
 
-/** As the backend gets it: several of a name are one list. */
-function headerOf({ sent }: Outcome, name: string): string | undefined {
-  const values = (sent?.fields ?? [])
+/** As the backend gets them: several of a name are one list. Values are quoted, so that "none" is not taken for the lack of one. */
+function compareHeaders(
+  expected: Expectation["headers"] = {},
+  { sent }: Outcome,
+  found: Difference[],
+): void {
+  const quoted = (value: string | null): string =>
+    value === null ? "none" : JSON.stringify(value);
+  for (const [name, wanted] of Object.entries(expected)) {
+    const actual = sent === undefined ? null : headerOf(sent, name);
+    // Where nothing is sent, nothing is shown of what would be.
+    if (sent === undefined || wanted !== actual)
+      found.push({
+        field: `headers.${name}`,
+        expected: quoted(wanted),
+        actual: sent === undefined ? "no request is sent" : quoted(actual),
+      });
+  }
+}
+
+function headerOf({ fields }: SentRequest, name: string): string | null {
+  const values = fields
     .filter((field) => field.name === name.toLowerCase())
     .map(({ value }) => value);
-  return values.length === 0 ? undefined : values.join(", ");
+  return values.length === 0 ? null : values.join(", ");
 }

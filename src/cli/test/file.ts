@@ -5,7 +5,9 @@ import { Ajv } from "ajv";
 import Type from "typebox";
 import { UserError } from "../../core/errors.ts";
 import { parseTimestamp } from "../../core/clock.ts";
+import type { Problem } from "../../resources/kind.ts";
 import { lintTexts, type Finding, type Located } from "../../resources/lint.ts";
+import { error } from "../../resources/problems.ts";
 import { explain } from "../../resources/schema-errors.ts";
 import { CLOSED, DURATION, KEYWORDS } from "../../resources/schema-parts.ts";
 import { parseDocuments } from "../../resources/yaml.ts";
@@ -61,8 +63,8 @@ export interface Expectation {
   readonly location?: string;
   /** Path and query that the backend gets. */
   readonly path?: string;
-  /** Among the header fields that the backend gets. */
-  readonly headers?: Readonly<Record<string, string>>;
+  /** Among the header fields that the backend gets; null: it gets none of that name. */
+  readonly headers?: Readonly<Record<string, string | null>>;
 }
 
 interface Written {
@@ -171,7 +173,15 @@ const SCHEMA = Type.Object(
               backendTimeout: Type.Optional(Type.String(DURATION)),
               location: text,
               path: text,
-              headers: Type.Optional(Type.Record(Type.String(), Type.String())),
+              headers: Type.Optional(
+                Type.Record(
+                  Type.String(),
+                  Type.Unsafe({
+                    type: ["string", "null"],
+                    expected: "text, or null for a field that is not sent",
+                  }),
+                ),
+              ),
             },
             { ...CLOSED, minProperties: 1 },
           ),
@@ -239,9 +249,9 @@ async function readWritten(
       `${file}: expected one document with resources and tests`,
     );
   const { value } = document;
-  if (!accepts(value))
-    throw new UserError(
-      explain(accepts.errors ?? [], value, { unsupported: {} })
+  const refusal = (faults: readonly Problem[]): UserError =>
+    new UserError(
+      faults
         .map(({ path, message, at }) =>
           findingLine({
             file,
@@ -253,7 +263,17 @@ async function readWritten(
         )
         .join("\n"),
     );
+  if (!accepts(value))
+    throw refusal(explain(accepts.errors ?? [], value, { unsupported: {} }));
+  const faults = faultsOfTime(value);
+  if (faults.length > 0) throw refusal(faults);
   return { written: value, lineOf: (path) => document.locate(path).line };
+}
+
+function faultsOfTime({ now }: Written): Problem[] {
+  return now !== undefined && Number.isNaN(parseTimestamp(now))
+    ? [error(["now"], "is a date that the calendar does not have")]
+    : [];
 }
 
 function callTest(

@@ -152,10 +152,13 @@ function testCase(result: TestResult): string[] {
   ];
 }
 
-/** XML 1.0 has no place for control characters, not even escaped. */
+/** XML 1.0 has no place for control characters and these two others, not even escaped. */
 function escapeXml(text: string): string {
   return text
-    .replaceAll(/[\u0000-\u0008\u000b\u000c\u000e-\u001f]/g, "\ufffd")
+    .replaceAll(
+      /[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/g,
+      "\ufffd",
+    )
     .replaceAll("&", "&amp;")
     .replaceAll("<", "&lt;")
     .replaceAll(">", "&gt;")

@@ -103,6 +103,8 @@ export class ReportedCalls<Call extends Reported, Seen extends Times> {
     drop(sidecar, dropped, wall);
     for (const call of calls.slice(0, MOST_OBSERVED))
       this.#put(sidecar, call, wall);
+    // One with nothing to tell takes no part of the room from the others.
+    if (isEmpty(sidecar)) this.#sidecars.delete(key);
   }
 
   /** What those workloads have seen that are meant. */
@@ -169,8 +171,7 @@ export class ReportedCalls<Call extends Reported, Seen extends Times> {
     const wall = this.#clock.wall();
     for (const [key, sidecar] of this.#sidecars) {
       this.#forgetOld(sidecar, wall);
-      if (sidecar.rows.size === 0 && sidecar.dropped === 0)
-        this.#sidecars.delete(key);
+      if (isEmpty(sidecar)) this.#sidecars.delete(key);
     }
   }
 
@@ -182,6 +183,10 @@ export class ReportedCalls<Call extends Reported, Seen extends Times> {
         this.#rows -= 1;
       }
   }
+}
+
+function isEmpty<Seen>({ rows, dropped }: Sidecar<Seen>): boolean {
+  return rows.size === 0 && dropped === 0;
 }
 
 function drop<Seen>(sidecar: Sidecar<Seen>, count: number, wall: number): void {

@@ -68,22 +68,32 @@ function add({ series, highest }: Family, line: string): void {
 /** `/clusters` of the process, from what each worker shows, the first worker's first. */
 export function mergeClusters(views: readonly ClustersView[]): ClustersView {
   const clusters = new Map<string, Shown<ClusterView>[]>();
-  const pools = new Map<string, PoolView>();
-  for (const [worker, view] of views.entries()) {
+  for (const [worker, view] of views.entries())
     for (const cluster of view.clusters)
       listOf(clusters, cluster.key).push({ worker, view: cluster });
-    for (const pool of view.pools) {
-      const known = pools.get(pool.place);
-      pools.set(
-        pool.place,
-        known === undefined ? pool : mergePool(known, pool),
-      );
-    }
-  }
   return {
     clusters: [...clusters.values()].map(mergeCluster),
-    pools: [...pools.values()],
+    pools: mergeByKey(
+      views.flatMap(({ pools }) => pools),
+      ({ place }) => place,
+      mergePool,
+    ),
   };
+}
+
+/** One view a key, in the order in which the keys were first seen. */
+function mergeByKey<View>(
+  views: readonly View[],
+  keyOf: (view: View) => string,
+  merge: (known: View, other: View) => View,
+): View[] {
+  const merged = new Map<string, View>();
+  for (const view of views) {
+    const key = keyOf(view);
+    const known = merged.get(key);
+    merged.set(key, known === undefined ? view : merge(known, view));
+  }
+  return [...merged.values()];
 }
 
 /** `/overload` of the process: sums, and what is highest of times and thresholds; each worker limits its own part. */
@@ -110,7 +120,7 @@ function listOf<Key, Item>(lists: Map<Key, Item[]>, key: Key): Item[] {
 /** Limits are the process's, and each worker shows the same; breaker, retry budget, balancing and ejections are each worker's own. */
 function mergeCluster(shown: readonly Shown<ClusterView>[]): ClusterView {
   const views = shown.map(({ view }) => view);
-  const [first, ...others] = views;
+  const [first] = views;
   if (first === undefined) throw new Error("a cluster that nobody shows");
   const breakers = views.map(({ breaker }) => breaker);
   const budgets = views.map(({ retryBudget }) => retryBudget);
@@ -129,15 +139,10 @@ function mergeCluster(shown: readonly Shown<ClusterView>[]): ClusterView {
       requests: sum(budgets.map(({ requests }) => requests)),
       retries: sum(budgets.map(({ retries }) => retries)),
     },
-    endpoints: first.endpoints.map((endpoint) =>
-      others.reduce(
-        (known, { endpoints }) =>
-          mergeEndpoint(
-            known,
-            endpoints.find(({ key }) => key === known.key),
-          ),
-        endpoint,
-      ),
+    endpoints: mergeByKey(
+      views.flatMap(({ endpoints }) => endpoints),
+      ({ key }) => key,
+      mergeEndpoint,
     ),
     ejections: inOrder(views.flatMap(({ ejections }) => ejections)),
     breaks: inOrder(views.flatMap(({ breaks }) => breaks)),
@@ -161,11 +166,7 @@ function sum(counts: readonly number[]): number {
   return counts.reduce((total, count) => total + count, 0);
 }
 
-function mergeEndpoint(
-  known: EndpointView,
-  other: EndpointView | undefined,
-): EndpointView {
-  if (other === undefined) return known;
+function mergeEndpoint(known: EndpointView, other: EndpointView): EndpointView {
   return {
     ...known,
     active: known.active + other.active,

@@ -174,6 +174,20 @@ void t.test(
   },
 );
 
+void t.test(
+  "a sidecar with nothing to tell takes no share of the room",
+  (t) => {
+    const { observed } = full();
+    const nothing = { calls: [], dropped: 0 };
+    for (let index = 0; index < 98; index += 1)
+      observed.report({ ...PEER, name: `idle${index}` }, nothing);
+    observed.report(PEER, { calls: rows(0, 1024), dropped: 0 });
+    const own = observed.at(({ name }) => name === PEER.name);
+    t.equal(own[0]?.calls.length, Math.floor(100_000 / 99));
+    t.end();
+  },
+);
+
 void t.test("while it is full, all rows are looked through each 10 s", (t) => {
   const { clock, observed } = full();
   observed.report(PEER, { calls: rows(0, 1024), dropped: 0 });
