@@ -1,12 +1,12 @@
 /** A file of lines that grows by what changes: lines count once a last one closes them with their checksum, so that a write that was cut short leaves what was there before. */
 import { createHash } from "node:crypto";
-import { open, rename, rm, type FileHandle } from "node:fs/promises";
-import { dirname } from "node:path";
+import { open, type FileHandle } from "node:fs/promises";
 import type { Clock } from "../core/clock.ts";
+import { replaceFile } from "../core/directory.ts";
 import { messageOf, systemCode } from "../core/errors.ts";
 import { again } from "../core/machine/again.ts";
 import { nextTurn } from "../core/slices.ts";
-import { closeFile, LARGEST, temporaryName } from "./state-directory.ts";
+import { closeFile, LARGEST } from "./state-directory.ts";
 
 /** Up to where a file is whole. */
 export interface Position {
@@ -109,24 +109,10 @@ export async function replaceJournal(
   lines: Iterable<string | undefined>,
   closing: unknown,
 ): Promise<Position> {
-  const temporary = temporaryName(file);
-  let end: Position;
-  try {
-    {
-      await using handle = await open(temporary, "wx", 0o600);
-      const { ino } = await handle.stat();
-      end = await writeBatch(handle, beginningOf(ino), lines, closing);
-      await handle.sync();
-    }
-    await rename(temporary, file);
-  } catch (thrown) {
-    await rm(temporary, { force: true });
-    throw thrown;
-  }
-  // The rename itself must be on the disk, too.
-  await using directory = await open(dirname(file), "r");
-  await directory.sync();
-  return end;
+  return replaceFile(file, async (handle) => {
+    const { ino } = await handle.stat();
+    return writeBatch(handle, beginningOf(ino), lines, closing);
+  });
 }
 
 function beginningOf(inode: number): Position {

@@ -1,18 +1,22 @@
 /** What a sidecar keeps on disk to start without its control plane: files that are whole or not there, and known to be unharmed. */
-import { createHash, randomBytes } from "node:crypto";
+import { createHash } from "node:crypto";
 import type { Stats } from "node:fs";
 import {
   open,
   readdir,
   readFile,
-  rename,
   rm,
   stat,
   type FileHandle,
 } from "node:fs/promises";
 import { join } from "node:path";
 import { systemClock, type Clock } from "../core/clock.ts";
-import { makeDirectory, narrow } from "../core/directory.ts";
+import {
+  makeDirectory,
+  narrow,
+  replaceFile,
+  temporaryName,
+} from "../core/directory.ts";
 import { again, isOfTheMachine } from "../core/machine/again.ts";
 import { messageOf, systemCode, UserError } from "../core/errors.ts";
 import { ownerFault, secretFault } from "../core/secret-file.ts";
@@ -48,12 +52,8 @@ export const LARGEST: number = 512 * 1024 * 1024;
 const HEAD = /^\{"checksum":"([0-9a-f]{64})","content":/;
 const HEAD_LENGTH = '{"checksum":"","content":'.length + 64;
 
+/** What `temporaryName` makes of a file of state. */
 const TEMPORARY = /\.jsonl?\.[0-9a-f]{8}\.tmp$/;
-
-/** A name beside a file of state, whose content takes its place by a rename. */
-export function temporaryName(file: string): string {
-  return `${file}.${randomBytes(4).toString("hex")}.tmp`;
-}
 
 /**
  * Makes the directory where it is missing, for its owner alone. One that may only be read will do: what it holds is enough to start with.
@@ -72,7 +72,7 @@ export async function openStateDirectory(
     read: (name) => read(join(path, name), clock),
     async write(name, content) {
       await makeDirectory(path);
-      await write(path, join(path, name), content);
+      await write(join(path, name), content);
     },
     async probe() {
       await makeDirectory(path);
@@ -228,28 +228,10 @@ function octal(mode: number): string {
   return `mode ${(mode & 0o777).toString(8).padStart(4, "0")}`;
 }
 
-async function write(
-  directory: string,
-  file: string,
-  content: unknown,
-): Promise<void> {
+async function write(file: string, content: unknown): Promise<void> {
   const body = JSON.stringify(content);
   const text = `{"checksum":"${checksumOf(body)}","content":${body}}\n`;
-  const temporary = temporaryName(file);
-  try {
-    {
-      await using handle = await open(temporary, "wx", 0o600);
-      await handle.writeFile(text);
-      await handle.sync();
-    }
-    await rename(temporary, file);
-  } catch (thrown) {
-    await rm(temporary, { force: true });
-    throw thrown;
-  }
-  // The rename itself must be on the disk, too.
-  await using handle = await open(directory, "r");
-  await handle.sync();
+  await replaceFile(file, (handle) => handle.writeFile(text));
 }
 
 function checksumOf(body: string): string {

@@ -6,6 +6,7 @@ import { isObject } from "../core/text/json.ts";
 import { wait } from "../core/clock.ts";
 import { messageOf, systemCode, UserError } from "../core/errors.ts";
 import { keepAlive } from "../core/keep-alive.ts";
+import { expectOwnPort } from "../core/local/port-owner.ts";
 import { isExposed } from "../core/text/network.ts";
 import { withoutFinalSlashes } from "../core/text/url.ts";
 import { readSecret, readTrusted } from "../core/secret-file.ts";
@@ -110,13 +111,9 @@ export async function connectApi(
     tls?.cert === undefined || options.tokenFile !== undefined
       ? await findToken(context, options)
       : undefined;
-  const url = URL.parse(base);
-  if (token !== undefined && url !== null && isExposed(url))
-    throw new UserError(
-      `invalid --server ${base}: expected https, since the token goes there; http is for this machine alone`,
-    );
+  if (token !== undefined) await checkPlace(base, token);
   const headers: Record<string, string> =
-    token === undefined ? {} : { authorization: `Bearer ${token}` };
+    token === undefined ? {} : { authorization: `Bearer ${token.text}` };
   // Loaded here: a sidecar knows this module for its errors only, and makes no call.
   const { Agent, request } = await import("../runtime/undici.ts");
   const dispatcher =
@@ -228,16 +225,36 @@ async function readPem(
   }
 }
 
+interface Token {
+  readonly text: string;
+  /** Where the control plane has put it; undefined for one that was named, which may be for whatever is at --server. */
+  readonly madeAt: string | undefined;
+}
+
+async function checkPlace(base: string, token: Token): Promise<void> {
+  const url = URL.parse(base);
+  if (url === null || url.protocol !== "http:") return;
+  if (isExposed(url))
+    throw new UserError(
+      `invalid --server ${base}: expected https, since the token goes there; http is for this machine alone`,
+    );
+  if (token.madeAt !== undefined) await expectOwnPort(url, token.madeAt);
+}
+
 async function findToken(
   context: CliContext,
   options: ServerOptions,
-): Promise<string> {
-  const fromEnvironment = context.environment["WHERRY_TOKEN"];
-  if (options.tokenFile === undefined && fromEnvironment !== undefined)
-    return fromEnvironment;
-  const file = options.tokenFile ?? join(options.state, "admin.token");
+): Promise<Token> {
+  const { WHERRY_TOKEN: text } = context.environment;
+  if (options.tokenFile === undefined && text !== undefined)
+    return { text, madeAt: undefined };
+  const made = join(options.state, "admin.token");
+  const file = options.tokenFile ?? made;
   try {
-    return (await readSecret(file, "the API token")).trim();
+    return {
+      text: (await readSecret(file, "the API token")).trim(),
+      madeAt: options.tokenFile === undefined ? made : undefined,
+    };
   } catch (error) {
     const { cause } = error as UserError;
     if (cause === undefined) throw error;

@@ -1,5 +1,14 @@
-/** Directories for their owner alone. */
-import { chmod, mkdir, stat } from "node:fs/promises";
+/** Directories for their owner alone, and files in them that are replaced whole. */
+import { randomBytes } from "node:crypto";
+import {
+  chmod,
+  mkdir,
+  open,
+  rename,
+  rm,
+  stat,
+  type FileHandle,
+} from "node:fs/promises";
 import { dirname } from "node:path";
 import { messageOf, systemCode } from "./errors.ts";
 import { isOfTheMachine } from "./machine/again.ts";
@@ -64,4 +73,33 @@ async function isDirectory(path: string): Promise<boolean> {
     if (isOfTheMachine(thrown)) throw thrown;
     return false;
   }
+}
+
+/** Beside a file, whose place is taken by a rename. */
+export function temporaryName(file: string): string {
+  return `${file}.${randomBytes(4).toString("hex")}.tmp`;
+}
+
+/** Replaces the file by what `write` writes, with mode 0600: a reader meanwhile, and one after whatever happens, finds the old one or the new one. */
+export async function replaceFile<T>(
+  file: string,
+  write: (handle: FileHandle) => Promise<T>,
+): Promise<T> {
+  const temporary = temporaryName(file);
+  let result: T;
+  try {
+    {
+      await using handle = await open(temporary, "wx", 0o600);
+      result = await write(handle);
+      await handle.sync();
+    }
+    await rename(temporary, file);
+  } catch (thrown) {
+    await rm(temporary, { force: true });
+    throw thrown;
+  }
+  // The rename itself must be on the disk, too.
+  await using directory = await open(dirname(file), "r");
+  await directory.sync();
+  return result;
 }

@@ -1,7 +1,7 @@
 /** Files that others must not touch: secrets are not used where another user can have read them, and files of roots not where every user can write to them. */
 import type { Stats } from "node:fs";
-import { randomBytes } from "node:crypto";
-import { open, rename, rm } from "node:fs/promises";
+import { open } from "node:fs/promises";
+import { replaceFile } from "./directory.ts";
 import { messageOf, UserError } from "./errors.ts";
 
 /**
@@ -40,18 +40,9 @@ export function tamperFault(mode: number, file: string): string | undefined {
 
 /** A line, whole or not at all, and never readable to others. Throws UserError. */
 export async function writeSecret(file: string, text: string): Promise<void> {
-  const beside = `${file}.${randomBytes(6).toString("hex")}`;
   try {
-    const handle = await open(beside, "wx", 0o600);
-    try {
-      await handle.writeFile(`${text}\n`);
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-    await rename(beside, file);
+    await replaceFile(file, (handle) => handle.writeFile(`${text}\n`));
   } catch (thrown) {
-    await rm(beside, { force: true });
     throw new UserError(`${file} cannot be written: ${messageOf(thrown)}`, {
       cause: thrown,
     });

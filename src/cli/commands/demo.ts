@@ -4,6 +4,7 @@ import type { Command } from "commander";
 import { request } from "undici";
 import { messageOf, UserError } from "../../core/errors.ts";
 import { readLocalToken } from "../../core/local/local-token.ts";
+import { expectOwnPort } from "../../core/local/port-owner.ts";
 import { startApplication } from "../../demo/application.ts";
 import type { Service } from "../../demo/call.ts";
 import { makeCallers } from "../../demo/caller.ts";
@@ -60,9 +61,9 @@ export function registerDemo(program: Command, context: CliContext): void {
       .addOption(state)
       .action(async (name: string, options: { readonly state: string }) => {
         const { control } = await readDevFile(options.state);
-        const token = await readLocalToken(
-          join(options.state, DEMO_TOKEN_FILE),
-        );
+        const file = join(options.state, DEMO_TOKEN_FILE);
+        const token = await readLocalToken(file);
+        await expectOwnPort(new URL(control), file);
         context.print(
           processTable(
             await ask(control, "POST", `/processes/${action}/${name}`, token),

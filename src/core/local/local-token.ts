@@ -2,7 +2,7 @@
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 import { access, link, rm, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
-import { makeDirectory } from "../directory.ts";
+import { makeDirectory, temporaryName } from "../directory.ts";
 import { UserError } from "../errors.ts";
 import { readSecret } from "../secret-file.ts";
 
@@ -50,7 +50,7 @@ export function localToken(file: string, text: string): LocalToken {
 /** Undefined where the file is there, also in a directory that may only be read. It appears whole: a process that starts at the same time reads all of it or makes its own. */
 async function make(file: string): Promise<string | undefined> {
   const text = randomBytes(32).toString("base64url");
-  const temporary = `${file}.${randomBytes(4).toString("hex")}.tmp`;
+  const temporary = temporaryName(file);
   try {
     await writeFile(temporary, `${text}\n`, { flag: "wx", mode: 0o600 });
     await link(temporary, file);

@@ -3,11 +3,11 @@
  * restart, and while two processes of one sidecar are in each other's place. A name has what the first line of the file gives it.
  */
 import { createHash } from "node:crypto";
-import { open, rename, rm } from "node:fs/promises";
+import { open } from "node:fs/promises";
 import { dirname } from "node:path";
-import { closeFile, temporaryName } from "../../agent/state-directory.ts";
+import { closeFile } from "../../agent/state-directory.ts";
 import type { Clock } from "../../core/clock.ts";
-import { makeDirectory } from "../../core/directory.ts";
+import { makeDirectory, replaceFile } from "../../core/directory.ts";
 import { messageOf, systemCode } from "../../core/errors.ts";
 import type { Logger } from "../../core/log.ts";
 import {
@@ -212,17 +212,9 @@ export class KeptNames {
 
   async #writeAnew(): Promise<void> {
     const { file } = this.#options;
-    const temporary = temporaryName(file);
-    try {
-      {
-        await using handle = await open(temporary, "wx", 0o600);
-        await handle.writeFile(textOf([], [...this.#byName.values()]));
-      }
-      await rename(temporary, file);
-    } catch (thrown) {
-      await rm(temporary, { force: true });
-      throw thrown;
-    }
+    await replaceFile(file, (handle) =>
+      handle.writeFile(textOf([], [...this.#byName.values()])),
+    );
     this.#lines = this.#byName.size;
   }
 }
