@@ -24,7 +24,7 @@ export async function expectOwnPort(
   );
   if (stranger !== undefined)
     throw new UserError(
-      `${url.origin} belongs to another user of this machine (uid ${stranger}): the token in ${tokenFile} is not sent there. Find the process that has taken the port (ss -ltnp)`,
+      `${url.origin} belongs to another user of this machine (uid ${stranger}): the token in ${tokenFile} is not sent there. Find the process that has taken the port (ss --listening --tcp --processes)`,
     );
 }
 
