@@ -2,6 +2,7 @@
 import { readFile, stat } from "node:fs/promises";
 import ipaddr from "ipaddr.js";
 import { UserError } from "../errors.ts";
+import { canonicalAddress, hostOfUrl } from "../text/network.ts";
 
 /** The state of such a socket in /proc/net/tcp (net/tcp_states.h). */
 const LISTENING = "0A";
@@ -33,7 +34,7 @@ export function listeners(tables: string, url: URL): ReadonlySet<number> {
   const port = Number(url.port === "" ? 80 : url.port);
   const suffix = `:${port.toString(16).toUpperCase().padStart(4, "0")}`;
   const places = new Set(
-    [...addressesOf(url.hostname).flatMap(written), ...ANY].map(
+    [...addressesOf(url).flatMap(written), ...ANY].map(
       (address) => address + suffix,
     ),
   );
@@ -45,9 +46,9 @@ export function listeners(tables: string, url: URL): ReadonlySet<number> {
   return users;
 }
 
-function addressesOf(hostname: string): string[] {
-  const host = hostname.replace(/^\[(.*)\]$/, "$1");
-  return ipaddr.isValid(host) ? [host] : ["127.0.0.1", "::1"];
+function addressesOf(url: URL): string[] {
+  const address = canonicalAddress(hostOfUrl(url));
+  return address === undefined ? ["127.0.0.1", "::1"] : [address];
 }
 
 /** As the tables have it: words of four bytes in the byte order of the machine, which is little-endian; IPv4 also as IPv6. */

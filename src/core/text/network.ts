@@ -105,9 +105,13 @@ export function isLoopbackHost(host: string): boolean {
 }
 
 /** Whether what is sent to the URL can be read on the way. */
-export function isExposed({ protocol, hostname }: URL): boolean {
-  const host = hostname.replace(/^\[(.*)\]$/, "$1");
-  return protocol === "http:" && !isLoopbackHost(host);
+export function isExposed(url: URL): boolean {
+  return url.protocol === "http:" && !isLoopbackHost(hostOfUrl(url));
+}
+
+/** Without the brackets of IPv6; the URL's parser has made one form of all ways to write an IPv4 address. */
+export function hostOfUrl({ hostname }: URL): string {
+  return hostname.replace(/^\[(.*)\]$/, "$1");
 }
 
 /** Why nobody can be reached by the address from elsewhere; undefined where somebody may be. */

@@ -7,6 +7,7 @@
 import { isIP } from "node:net";
 import type { Clock } from "../../core/clock.ts";
 import type { Bytes } from "../../core/units.ts";
+import { hostOfUrl } from "../../core/text/network.ts";
 import { textWithin } from "../../core/text/text-within.ts";
 import {
   allowsFor,
@@ -75,8 +76,8 @@ async function fetchOne(
   signal: AbortSignal,
 ): Promise<Fetched> {
   const { Agent, request } = await import("../undici.ts");
-  const allows = allowsFor(hostOf(url), options.allowance);
-  const literal = hostOf(url);
+  const literal = hostOfUrl(url);
+  const allows = allowsFor(literal, options.allowance);
   // No look-up comes for these.
   if (isIP(literal) !== 0 && !allows(literal))
     throw new Error(`${literal} is not a public address`);
@@ -112,9 +113,4 @@ async function fetchOne(
 
 function tooLong(limit: Bytes): Error {
   return new Error(`the response is longer than ${limit} bytes`);
-}
-
-/** Without the brackets of IPv6; the URL's parser has made one form of all ways to write an IPv4 address. */
-function hostOf(url: URL): string {
-  return url.hostname.replace(/^\[(.*)\]$/, "$1");
 }

@@ -36,7 +36,7 @@ export interface Http2Limits {
   readonly frameBytes: Bytes;
   /** Bytes of window that a stream starts with. */
   readonly streamWindow: number;
-  /** Bytes that the window of a fast stream may grow to: so many times more as the connection's has grown. */
+  /** Bytes that the window of a fast stream may grow to; it is raised by the factor by which the connection's grows. */
   readonly streamWindowMax: number;
   /** Bytes by which the windows of all streams of a connection may have grown together. */
   readonly windowGrowth: number;

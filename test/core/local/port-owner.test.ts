@@ -23,6 +23,7 @@ const ANY = ["00000000:3AE8", `${"0".repeat(32)}:3AE8`];
 void t.test("who takes connections to an address", (t) => {
   for (const [host, places] of Object.entries({
     "127.0.0.1": [V4, MAPPED, ...ANY],
+    "[::ffff:127.0.0.1]": [V4, MAPPED, ...ANY],
     "[::1]": [V6, ...ANY],
     localhost: [V4, MAPPED, V6, ...ANY],
     "127.0.0.2": ["0200007F:3AE8", ...ANY],
