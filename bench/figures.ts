@@ -48,7 +48,8 @@ export type FigureName =
   | "rssHighest"
   | "ready"
   | "rssReady"
-  | "share";
+  | "share"
+  | "stolen";
 
 export const FIGURES: Readonly<Record<FigureName, FigureKind>> = {
   cpu: cost("CPU µs a request", 1),
@@ -77,6 +78,7 @@ export const FIGURES: Readonly<Record<FigureName, FigureKind>> = {
   ready: cost("ms to ready", 0),
   rssReady: cost("RSS 5 s after MiB", 0),
   share: fact("share of the busier worker %", 1),
+  stolen: { ...fact("stolen %", 1), spread: true },
 };
 
 export interface Figure {

@@ -6,6 +6,7 @@ import { withoutErrors } from "./load/tool.ts";
 import { isServed } from "./load/connections.ts";
 import { start, untilReady, type Running } from "./processes.ts";
 import type { Run, Stage } from "./scenario.ts";
+import { countStolen } from "./stolen.ts";
 
 export interface Pair {
   readonly outbound: Running;
@@ -66,6 +67,8 @@ export interface Measured<T> {
   readonly inbound: number;
   /** Percent of the spans that arrived, where all requests were traced. */
   readonly delivered: number | undefined;
+  /** Percent of the cores' time that the hypervisor took. */
+  readonly stolen: number;
 }
 
 /** The load twice: to warm up, and for the figures. What the exporters do after the last request is theirs as well. */
@@ -81,7 +84,9 @@ export async function measure<T extends LoadResult>(
   const spans = collector.spans;
   const outbound = pair.outbound.cpu();
   const inbound = pair.inbound.cpu();
+  const stolen = countStolen();
   const result = withoutErrors(await load(stage.seconds));
+  const stolenShare = stolen();
   if (traced) await collector.settled();
   return {
     result,
@@ -90,6 +95,7 @@ export async function measure<T extends LoadResult>(
     delivered: traced
       ? ((collector.spans - spans) * 100) / (result.requests * SPANS_A_REQUEST)
       : undefined,
+    stolen: stolenShare,
   };
 }
 
@@ -99,7 +105,7 @@ export function callFigures(
   pair: Pair,
   measured: Measured<LoadResult>,
 ): Run {
-  const { result, outbound, inbound, delivered } = measured;
+  const { result, outbound, inbound, delivered, stolen } = measured;
   const micros = 1e6 / result.requests;
   return {
     cpu: (outbound + inbound) * micros,
@@ -112,5 +118,6 @@ export function callFigures(
     ...(delivered === undefined ? {} : { delivered }),
     rssOut: pair.outbound.rss(),
     rssIn: pair.inbound.rss(),
+    stolen,
   };
 }

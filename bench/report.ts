@@ -54,7 +54,9 @@ export function reportOf(
     scenario: scenario.name,
     title: scenario.title,
     reference: scenario.reference,
-    columns: scenario.columns,
+    columns: rows.some(({ figures }) => figures.stolen !== undefined)
+      ? [...scenario.columns, "stolen"]
+      : scenario.columns,
     rows,
     verdicts: scenario.goals.flatMap((goal) => {
       const contender = goal.contender ?? "Wherry";
@@ -78,7 +80,7 @@ function rowOf(
           new Set(entry.features),
           new Set(reference.features),
         ).filter((feature) => feature !== scenario.varies);
-  for (const name of scenario.columns) {
+  for (const name of [...scenario.columns, "stolen"] as const) {
     const figure = figureOf(entry, name);
     if (figure === undefined) continue;
     figures[name] = figure;

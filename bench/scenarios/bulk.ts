@@ -30,7 +30,7 @@ export const bulk: Scenario = {
         core: stage.loadCore,
         tracing: stage.settings.tracing,
       };
-      const { result } = await measure(stage, pair, async (seconds) => {
+      const { result, stolen } = await measure(stage, pair, async (seconds) => {
         const [transfers, calls] = await Promise.all([
           wrk({
             ...load,
@@ -51,7 +51,7 @@ export const bulk: Scenario = {
       });
       const { p50, p99, p999, throughput } = result;
       return {
-        ...{ p50, p99, p999, throughput },
+        ...{ p50, p99, p999, throughput, stolen },
         rssOut: pair.outbound.rss(),
         rssIn: pair.inbound.rss(),
       };

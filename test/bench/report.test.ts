@@ -133,3 +133,22 @@ void t.test("of an even number of runs the median is the lower one", (t) => {
   t.same(summarise([4, 1, 3, 2]), { median: 2, lowest: 1, highest: 4 });
   t.end();
 });
+
+void t.test(
+  "stolen time stands behind all figures, where it was counted",
+  (t) => {
+    const runs = [
+      { cpu: 30, stolen: 0.4 },
+      { cpu: 31, stolen: 12 },
+      { cpu: 32, stolen: 3 },
+    ];
+    const envoy = entry("Envoy", [{ cpu: 60, stolen: 1 }]);
+    const report = reportOf(scenario, [entry("Wherry", runs), envoy]);
+    t.same(report.columns, [...scenario.columns, "stolen"]);
+    t.equal(report.rows[0]?.ratios.stolen, undefined);
+    t.match(scenarioMarkdown(report), /\| 3\.0 \(0\.4–12\.0\) \|/);
+    const without = reportOf(scenario, [entry("Wherry", [{ cpu: 30 }])]);
+    t.same(without.columns, scenario.columns);
+    t.end();
+  },
+);
