@@ -1,4 +1,4 @@
-/** Types, lint, format and unused code: each is one test. */
+/** Types, lint, format, unused code and spelling: each is one test. */
 import { spawn } from "node:child_process";
 import { NOTHING, sum, type Counts } from "./tap-text.ts";
 
@@ -11,19 +11,22 @@ export interface Commands {
 const CACHE = ["--cache", "--cache-strategy", "content"];
 export const CACHES = "node_modules/.cache";
 
+/** Checks that run: two cores are busy with them until the second ends. */
+export interface Checks {
+  /** The linter, which reads types too and takes longer than all others together. */
+  readonly lint: Promise<Counts>;
+  /** The others, one after the other. */
+  readonly others: Promise<Counts>;
+}
+
 /** @param cached false where no result of before may be used again */
-export async function runChecks(
-  commands: Commands,
-  cached: boolean,
-): Promise<Counts> {
+export function startChecks(commands: Commands, cached: boolean): Checks {
   const check = (name: string, command: string, ...args: string[]) =>
     runCheck(commands, name, command, args);
   const cache = (tool: string): string[] =>
     cached ? [...CACHE, "--cache-location", `${CACHES}/${tool}/cache`] : [];
-  // The linter reads types too and takes as long as the others together.
-  const results = await Promise.all([
-    check("lint", "eslint", ...cache("eslint"), "--max-warnings=0", "."),
-    (async () => [
+  const others = async (): Promise<Counts> =>
+    [
       await check("types", "tsc", "-p", "."),
       await check(
         "format",
@@ -53,9 +56,11 @@ export async function runChecks(
         "--no-summary",
         ...cache("cspell"),
       ),
-    ])(),
-  ]);
-  return results.flat().reduce(sum, NOTHING);
+    ].reduce(sum);
+  return {
+    lint: check("lint", "eslint", ...cache("eslint"), "--max-warnings=0", "."),
+    others: others(),
+  };
 }
 
 async function runCheck(
