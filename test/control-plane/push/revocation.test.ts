@@ -24,6 +24,7 @@ import { fakeClock, type FakeClock } from "../../support/clocks/fake-clock.ts";
 import {
   eventually,
   MESH,
+  serving,
   startTestAgent,
   startTestControlPlane,
   until,
@@ -157,6 +158,31 @@ void t.test("another instance is not touched", async (t) => {
   t.equal(agent.state.value.connected, true);
   t.not(await plane.store.get(WORKLOAD), undefined);
 });
+
+void t.test(
+  "a sidecar that asks for some Services alone holds what was revoked before it came",
+  async (t) => {
+    const store = openMemoryStore({ clock });
+    await store.put(revocation({ instance: "shop/thief" }), undefined);
+    const plane = await startTestControlPlane(t, { store });
+    const agent = await startTestAgent(t, {
+      controlPlane: plane.address,
+      token: await plane.token(),
+      name: "web-1",
+      interest: { services: ["shop/orders"], hosts: [] },
+    });
+    await serving(agent);
+    t.equal(agent.snapshot.value?.revoked.size, 1);
+    const { authority, port } = plane;
+    await plane.close();
+    await eventually(agent.state, ({ connected }) => !connected);
+    const again = await startTestControlPlane(t, { store, authority, port });
+    await until(
+      async () => (await again.push.status())[0]?.acknowledged !== undefined,
+    );
+    t.equal(agent.snapshot.value?.revoked.size, 1, "after a reconnect, too");
+  },
+);
 
 /** The serial number of the certificate that the control plane shows. */
 async function serialShown({ port }: TestControlPlane): Promise<string> {

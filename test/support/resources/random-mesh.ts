@@ -243,8 +243,18 @@ function mesh(): Resource {
   };
 }
 
+function revocation(draw: Draw): Resource {
+  return {
+    apiVersion: OWN,
+    kind: "Revocation",
+    metadata: { name: pick(draw, NAMES) },
+    spec: { instance: `${pick(draw, NAMESPACES)}/${pick(draw, WORKLOADS)}` },
+  };
+}
+
 const MAKERS: readonly ((draw: Draw) => Resource)[] = [
   mesh,
+  revocation,
   service,
   service,
   service,

@@ -12,6 +12,7 @@ import { HTTP_ROUTE } from "../../../src/resources/http-route/schema.ts";
 import { isKind } from "../../../src/resources/kind.ts";
 import { MESH } from "../../../src/resources/mesh/schema.ts";
 import { PEER_AUTHENTICATION } from "../../../src/resources/peer-authentication/schema.ts";
+import { REVOCATION } from "../../../src/resources/revocation/schema.ts";
 import type { Selector } from "../../../src/resources/schema-parts.ts";
 import {
   isExportedTo,
@@ -30,7 +31,7 @@ export interface ScopeOf {
 
 /**
  * The resources that act on a workload of that namespace and labels, or on what it may call:
- * Mesh; Services of its namespace or exported to it, and the Workloads that they select; routes of its own namespace (consumer),
+ * Mesh; what is revoked; Services of its namespace or exported to it, and the Workloads that they select; routes of its own namespace (consumer),
  * and those beside a visible Service (producer); the TrafficPolicies of visible Services, and the faults in its calls to them; the security policies of its namespace
  * and of the root namespace that select it or select nothing in particular.
  */
@@ -95,7 +96,7 @@ function isInScope(
   const namespace = namespaceOf(resource);
   const besideVisible = (names: readonly string[]): boolean =>
     names.some((name) => visible.names.has(`${namespace}/${name}`));
-  if (isKind(MESH, resource)) return true;
+  if (isKind(MESH, resource) || isKind(REVOCATION, resource)) return true;
   if (isKind(SERVICE, resource))
     return visible.names.has(`${namespace}/${resource.metadata.name}`);
   if (isKind(WORKLOAD, resource))

@@ -4,7 +4,7 @@ import type { AuthorizationPolicyResource } from "../../../resources/authorizati
 import { selects, type Resource } from "../../../resources/envelope.ts";
 import { FAULT_INJECTION } from "../../../resources/fault-injection/schema.ts";
 import { isFaultCaller } from "../../../resources/fault-injection/spec.ts";
-import { isKind } from "../../../resources/kind.ts";
+import { isKind, type KindDefinition } from "../../../resources/kind.ts";
 import { MESH } from "../../../resources/mesh/schema.ts";
 import {
   PEER_AUTHENTICATION,
@@ -51,6 +51,13 @@ export function sees(
   );
 }
 
+/** Kinds that every sidecar has all of, whatever it asks for. */
+export const FOR_ALL: readonly KindDefinition[] = [MESH, REVOCATION];
+
+function isForAll(resource: Resource): boolean {
+  return FOR_ALL.some((kind) => isKind(kind, resource));
+}
+
 /**
  * The resources that act on a workload of that namespace and labels, or on what it may call:
  * Mesh; what is revoked, for every peer may call; Services of its namespace or exported to it, and the Workloads that they select; routes of its own namespace (consumer),
@@ -69,7 +76,7 @@ export function isInScope(
     return service !== undefined && sees(self, service);
   };
   const besideVisible = (): boolean => servicesBeside(resource).some(visible);
-  if (isKind(MESH, resource) || isKind(REVOCATION, resource)) return true;
+  if (isForAll(resource)) return true;
   if (isKind(SERVICE, resource)) return sees(self, resource);
   if (isKind(WORKLOAD, resource))
     return [...index.selection.servicesOf(item)].some(visible);
@@ -102,7 +109,7 @@ export function isNeeded(
   const { services, served } = needs;
   const namespace = namespaceOf(resource);
   const called = (path: string): boolean => services.has(path);
-  if (isKind(MESH, resource) || isKind(REVOCATION, resource)) return true;
+  if (isForAll(resource)) return true;
   if (isKind(SERVICE, resource)) {
     const path = pathOf(resource);
     return services.has(path) || served.has(path);

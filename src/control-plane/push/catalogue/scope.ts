@@ -1,12 +1,17 @@
 /** The set of all sidecars that see the same and ask for the same: brought up to date by what changes touch, when somebody asks or all has settled. */
 import { isQuestion, parseInterest } from "../../../push/interest.ts";
 import { ROOT_NAMESPACE } from "../../../resources/envelope.ts";
-import { MESH } from "../../../resources/mesh/schema.ts";
 import { empty } from "../../../runtime/v8.ts";
 import type { Answer, Answers, Asker, Result } from "./answers.ts";
 import type { InterestChange, Interests } from "./interests.ts";
 import type { Item } from "./item.ts";
-import { isInScope, isNeeded, sees, type ScopeOf } from "./membership.ts";
+import {
+  FOR_ALL,
+  isInScope,
+  isNeeded,
+  sees,
+  type ScopeOf,
+} from "./membership.ts";
 import type { MeshIndex } from "./mesh-index.ts";
 import { Needs, type OnSought } from "./needs.ts";
 import { ScopedSet } from "./scoped-set.ts";
@@ -73,7 +78,7 @@ export class Scope implements Asker {
       this.#touch(securityFor(index, self.namespace));
     } else if (interests.everything) this.#touch(index.items.values());
     else {
-      this.#touch(index.ofKind.get(MESH.kind));
+      for (const { kind } of FOR_ALL) this.#touch(index.ofKind.get(kind));
       this.#touch(securityFor(index, self.namespace));
     }
     for (const name of names) this.#add(name);

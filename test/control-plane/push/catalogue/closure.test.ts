@@ -203,6 +203,8 @@ function faultOf(
     );
     if (is !== shouldBe) return `${name}: ${is}\nand not ${shouldBe}`;
   }
+  if (some.revoked.size !== all.revoked.size)
+    return `${some.revoked.size} and not ${all.revoked.size} are revoked`;
   const [misdirected] = misled(asker, some, all);
   if (misdirected !== undefined) return misdirected;
   return names.includes("self") && inbound(some) !== inbound(all)
