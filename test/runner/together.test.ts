@@ -17,6 +17,8 @@ const FILES: Readonly<Record<string, string>> = {
   "throws.js": `throw new Error("before any test");`,
   "behind.js": `setTimeout(() => { throw new Error("behind its end"); }, 50); t.test("ends before", (t) => t.end());`,
   "waits.js": `t.test("a while", (t) => { setTimeout(() => t.end(), 200); });`,
+  "goes.js": `process.chdir("/"); t.ok(1);`,
+  "here.js": `t.equal(process.cwd(), import.meta.dirname);`,
   "stays.js": `t.ok(1); if (globalThis.first !== undefined) setInterval(() => {}, 1000);`,
 };
 
@@ -67,6 +69,15 @@ void t.test("what each file has counted is told of it", async (t) => {
   t.strictSame(
     results.map(({ detail }) => detail),
     ["", ""],
+  );
+});
+
+void t.test("each begins in the same folder", async (t) => {
+  const { results, apart } = await run(t, "goes.js", "here.js");
+  t.strictSame(apart, []);
+  t.strictSame(
+    results.map(({ counts }) => counts.failed),
+    [0, 0],
   );
 });
 
