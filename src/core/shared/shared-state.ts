@@ -57,6 +57,8 @@ export interface Counter {
   readonly value: number;
   /** Adds one, unless `limit` is reached: exact, whatever else does the same at this moment. */
   enter(limit: number): boolean;
+  /** Whether no more are in than `enter` would let in by that limit. */
+  isWithin(limit: number): boolean;
   /** Takes back what `enter` added. */
   leave(): void;
   /** Not used any more, but for `leave` of requests that are still in. */
@@ -83,6 +85,10 @@ class OwnCounter implements Counter {
     if (this.value >= limit / this.#share) return false;
     this.value += 1;
     return true;
+  }
+
+  isWithin(limit: number): boolean {
+    return this.value - 1 < limit / this.#share;
   }
 
   leave(): void {
@@ -120,6 +126,10 @@ class SharedCounter implements Counter {
         return true;
       }
     }
+  }
+
+  isWithin(limit: number): boolean {
+    return this.value <= limit;
   }
 
   leave(): void {

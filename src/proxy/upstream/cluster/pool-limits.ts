@@ -70,6 +70,7 @@ export class LocalPoolLimits implements PoolLimits {
 
   configure(cluster: Cluster): void {
     this.#bounds = boundsOf(cluster);
+    if (this.#pending > 0) this.#serveAll();
   }
 
   enter(endpoint: string, waiter: Waiter): Cancel | MeshError | undefined {
@@ -80,13 +81,13 @@ export class LocalPoolLimits implements PoolLimits {
       slots = { active: 0, queue: [] };
       this.#endpoints.set(endpoint, slots);
     }
-    if (slots.active < perEndpoint) {
+    const { queue } = slots;
+    if (queue.length === 0 && slots.active < perEndpoint) {
       this.#begin(slots, waiter);
       return undefined;
     }
     if (this.#pending >= pending)
       return endpointOverflow(slots.active, endpoint, this.#pending);
-    const { queue } = slots;
     queue.push(waiter);
     this.#pending += 1;
     return () => {
@@ -94,23 +95,45 @@ export class LocalPoolLimits implements PoolLimits {
       if (index < 0) return;
       queue.splice(index, 1);
       this.#pending -= 1;
+      this.#forgetIfIdle(endpoint, slots);
     };
   }
 
   leave(endpoint: string): void {
     const slots = this.#endpoints.get(endpoint);
     if (slots === undefined) return;
+    const wasFull = this.#active >= this.#bounds.requests;
     this.#active -= 1;
     slots.active -= 1;
-    const next = slots.queue.shift();
-    if (next !== undefined) {
-      this.#pending -= 1;
-      this.#begin(slots, next);
-    } else if (slots.active === 0) this.#endpoints.delete(endpoint);
+    this.#forgetIfIdle(endpoint, slots);
+    if (this.#pending === 0) return;
+    this.#serve(slots);
+    // Another endpoint's queue may have waited for the room of the whole service.
+    if (wasFull) this.#serveAll();
   }
 
   close(): void {
     // Nothing is held that others need.
+  }
+
+  #serveAll(): void {
+    for (const slots of this.#endpoints.values()) this.#serve(slots);
+  }
+
+  /** Begins what waits, in order, as far as the bounds of now allow it: they may be other than when it came. */
+  #serve(slots: EndpointSlots): void {
+    const { requests, perEndpoint } = this.#bounds;
+    while (this.#active < requests && slots.active < perEndpoint) {
+      const next = slots.queue.shift();
+      if (next === undefined) return;
+      this.#pending -= 1;
+      this.#begin(slots, next);
+    }
+  }
+
+  #forgetIfIdle(endpoint: string, slots: EndpointSlots): void {
+    if (slots.active === 0 && slots.queue.length === 0)
+      this.#endpoints.delete(endpoint);
   }
 
   #begin(slots: EndpointSlots, waiter: Waiter): void {

@@ -84,6 +84,8 @@ class SharedPoolLimits implements PoolLimits {
     const present = new Set(cluster.endpoints.map(({ key }) => key));
     for (const [endpoint, slots] of this.#endpoints)
       if (!present.has(endpoint)) this.#leaveBehind(endpoint, slots);
+    // Each worker does so for its own queues when the bounds reach it.
+    if (this.#queued > 0) this.#serve();
   }
 
   enter(endpoint: string, waiter: Waiter): Cancel | MeshError | undefined {
@@ -119,7 +121,7 @@ class SharedPoolLimits implements PoolLimits {
     this.#own -= 1;
     slots.own -= 1;
     const [next] = slots.queue;
-    if (next !== undefined && this.#isOurs()) {
+    if (next !== undefined && this.#mayFollow(slots) && this.#isOurs()) {
       slots.queue.shift();
       this.#unqueue();
       // The room goes from one to the next: nobody else ever sees it.
@@ -146,6 +148,14 @@ class SharedPoolLimits implements PoolLimits {
     const { pending } = this;
     return (
       pending <= this.#queued || this.#clock.random() * pending < this.#queued
+    );
+  }
+
+  /** Whether the place of one that ends may go to the next: the bounds may be lower than when it came. */
+  #mayFollow(slots: EndpointSlots): boolean {
+    const { requests, perEndpoint } = this.#bounds;
+    return (
+      this.#active.isWithin(requests) && slots.active.isWithin(perEndpoint)
     );
   }
 
