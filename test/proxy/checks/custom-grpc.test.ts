@@ -9,6 +9,7 @@ import {
   withProviders,
 } from "../../support/checks/asking-pair.ts";
 import { grpcScript, httpScript } from "../../support/checks/providers.ts";
+import { silentWay } from "../../support/faults/silent-way.ts";
 
 void t.test(
   "a provider that is not there, and the status that is said",
@@ -268,4 +269,29 @@ void t.test("gRPC: one that does not answer in time", async (t) => {
         );
       },
     );
+});
+
+void t.test("gRPC: a connection that fell silent is replaced", async (t) => {
+  const script = await grpcScript(() => ({ status: { code: 0 } }));
+  const way = await silentWay(script.address);
+  const provider = { name: "opa", grpc: { address: way.address } };
+  try {
+    await withProviders(
+      [{ ...provider, timeout: "1s" }],
+      { resources: [custom("opa")] },
+      async (pair) => {
+        // The first ones may be late on a busy machine.
+        while ((await pair.call()).status !== 200);
+        way.fallSilent();
+        const statuses: number[] = [];
+        while (!statuses.includes(200) && statuses.length < 10)
+          statuses.push((await pair.call()).status);
+        t.equal(statuses[0], 403);
+        t.equal(statuses.at(-1), 200);
+      },
+    );
+  } finally {
+    way.close();
+    script.close();
+  }
 });

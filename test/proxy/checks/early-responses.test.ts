@@ -8,6 +8,7 @@ import type {
 } from "../../../src/proxy/checks/providers/answer.ts";
 import { ProviderClients } from "../../../src/proxy/checks/providers/clients.ts";
 import { providersOf } from "../../../src/resources/mesh/providers.ts";
+import { fakeClock } from "../../support/clocks/fake-clock.ts";
 import { scriptedStream } from "../../support/checks/scripted-stream.ts";
 import { listening } from "../../support/meshes/pair.ts";
 
@@ -25,7 +26,7 @@ async function answerTo(t: Test, text: string): Promise<Answer> {
   const address = `127.0.0.1:${await listening(server)}`;
   const [provider] = providersOf([{ name: "opa", http: { address } }]);
   if (provider === undefined) throw new Error("there is no provider");
-  const clients = new ProviderClients(watchSource(undefined));
+  const clients = new ProviderClients(watchSource(undefined), fakeClock());
   t.teardown(() => clients.close());
   const asked = {
     ...{ stream: scriptedStream({}, {}, true), read: { target: "/" } },

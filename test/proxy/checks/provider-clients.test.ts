@@ -12,6 +12,8 @@ import {
   providersOf,
   type Provider,
 } from "../../../src/resources/mesh/providers.ts";
+import { fakeClock } from "../../support/clocks/fake-clock.ts";
+import { silentWay } from "../../support/faults/silent-way.ts";
 import { grpcScript, httpScript } from "../../support/checks/providers.ts";
 import { scriptedStream } from "../../support/checks/scripted-stream.ts";
 import { until } from "../../support/meshes/pair.ts";
@@ -58,7 +60,7 @@ void t.test("a provider is written out once", (t) => {
     },
   };
   const snapshot = watchSource<Snapshot | undefined>(configOf(provider));
-  const clients = new ProviderClients(snapshot);
+  const clients = new ProviderClients(snapshot, fakeClock());
   const client = clients.of(provider);
   t.equal(clients.of(provider), client);
   snapshot.set(configOf(provider));
@@ -83,7 +85,7 @@ void t.test(
     const old = providerOf({ http: { address: http.address } });
     const oldGrpc = providerOf({ grpc: { address: grpc.address } });
     const snapshot = watchSource<Snapshot | undefined>(configOf(old));
-    const clients = new ProviderClients(snapshot);
+    const clients = new ProviderClients(snapshot, fakeClock());
     try {
       t.equal((await answerOf(clients, old)).kind, "allowed");
       t.equal(open, 1, "what is in force is kept open");
@@ -102,6 +104,87 @@ void t.test(
       clients.close();
       grpc.close();
       await http.close();
+    }
+  },
+);
+
+void t.test(
+  "gRPC: another connection is tried where two questions have no response",
+  async (t) => {
+    let isHeld = false;
+    const grpc = await grpcScript(() =>
+      isHeld ? undefined : { status: { code: 0 } },
+    );
+    const way = await silentWay(grpc.address);
+    const provider = providerOf({ grpc: { address: way.address } });
+    const clock = fakeClock();
+    const snapshot = watchSource<Snapshot | undefined>(configOf(provider));
+    const clients = new ProviderClients(snapshot, clock);
+    const unheard = async (): Promise<Asking> => {
+      const before = grpc.asked.length;
+      const asking = ask(clients, provider, () => t.fail("it is called off"));
+      await until(() => grpc.asked.length > before);
+      return asking;
+    };
+    try {
+      t.equal((await answerOf(clients, provider)).kind, "allowed");
+      isHeld = true;
+      const first = await unheard();
+      const second = await unheard();
+      first.cancel();
+      const third = await unheard();
+      t.equal(way.made, 1, "one alone says nothing");
+      second.cancel();
+      const fourth = await unheard();
+      t.equal(way.made, 2);
+      t.equal(way.open, 2, "the third may still be answered");
+      third.cancel();
+      await until(() => way.open === 1);
+      // Nothing was heard on the new one: it has its time.
+      fourth.cancel();
+      for (let time = 0; time < 5; time += 1) (await unheard()).cancel();
+      t.equal(way.made, 2);
+      clock.advance(10_000);
+      (await unheard()).cancel();
+      t.equal(way.made, 3);
+      await until(() => way.open === 1);
+      isHeld = false;
+      t.equal((await answerOf(clients, provider)).kind, "allowed");
+      t.equal(way.made, 3);
+    } finally {
+      clients.close();
+      await until(() => way.open === 0);
+      way.close();
+      grpc.close();
+    }
+  },
+);
+
+void t.test(
+  "gRPC: a question that others overtook says nothing of the connection",
+  async (t) => {
+    let isHeld = true;
+    const grpc = await grpcScript(() =>
+      isHeld ? undefined : { status: { code: 0 } },
+    );
+    const way = await silentWay(grpc.address);
+    const provider = providerOf({ grpc: { address: way.address } });
+    const snapshot = watchSource<Snapshot | undefined>(configOf(provider));
+    const clients = new ProviderClients(snapshot, fakeClock());
+    try {
+      const held = [0, 1, 2].map(() =>
+        ask(clients, provider, () => t.fail("it is called off")),
+      );
+      await until(() => grpc.asked.length === 3);
+      isHeld = false;
+      t.equal((await answerOf(clients, provider)).kind, "allowed");
+      for (const asking of held) asking.cancel();
+      t.equal((await answerOf(clients, provider)).kind, "allowed");
+      t.equal(way.made, 1);
+    } finally {
+      clients.close();
+      way.close();
+      grpc.close();
     }
   },
 );

@@ -11,6 +11,7 @@ import {
   providersOf,
   type Provider,
 } from "../../../src/resources/mesh/providers.ts";
+import { fakeClock } from "../../support/clocks/fake-clock.ts";
 import { httpScript } from "../../support/checks/providers.ts";
 import { scriptedStream } from "../../support/checks/scripted-stream.ts";
 
@@ -36,6 +37,7 @@ void t.test("no path leads out of the prefix", async (t) => {
   const script = await httpScript((_request, response) => response.end());
   const clients = new ProviderClients(
     watchSource<Snapshot | undefined>(undefined),
+    fakeClock(),
   );
   const ask = (prefix: string, target: string): Promise<Answer> =>
     new Promise((resolve) =>

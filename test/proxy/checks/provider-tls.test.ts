@@ -14,6 +14,7 @@ import {
   type Provider,
   type ProviderTls,
 } from "../../../src/resources/mesh/providers.ts";
+import { fakeClock } from "../../support/clocks/fake-clock.ts";
 import { grpcScript } from "../../support/checks/providers.ts";
 import { scriptedStream } from "../../support/checks/scripted-stream.ts";
 import {
@@ -68,6 +69,7 @@ function asking(
   } as unknown as Snapshot;
   const clients = new ProviderClients(
     watchSource<Snapshot | undefined>(config),
+    fakeClock(),
   );
   t.teardown(() => clients.close());
   return (host) =>

@@ -1,4 +1,5 @@
 /** The open clients of providers: one for each as it is defined, made ahead, and closed once no config in force has it. */
+import type { Clock } from "../../../core/clock.ts";
 import type { Watch } from "../../../core/watch.ts";
 import type { Snapshot } from "../../../policy/snapshot.ts";
 import type { Provider } from "../../../resources/mesh/providers.ts";
@@ -10,9 +11,11 @@ export class ProviderClients {
   readonly #open = new Map<string, ProviderClient>();
   /** Its key in `#open`, so that a request does not write its provider out: with a trust bundle it is long. */
   readonly #keys = new WeakMap<Provider, string>();
+  readonly #clock: Clock;
   readonly #leave: () => void;
 
-  constructor(snapshot: Watch<Snapshot | undefined>) {
+  constructor(snapshot: Watch<Snapshot | undefined>, clock: Clock) {
+    this.#clock = clock;
     this.#leave = snapshot.subscribe((value) => {
       if (value !== undefined) this.#apply(value);
     });
@@ -20,7 +23,9 @@ export class ProviderClients {
   }
 
   of(provider: Provider): ProviderClient {
-    return this.#open.get(this.#keyOf(provider)) ?? briefly(provider);
+    return (
+      this.#open.get(this.#keyOf(provider)) ?? briefly(provider, this.#clock)
+    );
   }
 
   close(): void {
@@ -45,7 +50,8 @@ export class ProviderClients {
     // What a client needs is loaded before the first request would have to wait for it.
     for (const provider of providers) {
       const key = this.#keyOf(provider);
-      if (!this.#open.has(key)) this.#open.set(key, open(provider));
+      if (!this.#open.has(key))
+        this.#open.set(key, open(provider, this.#clock));
     }
   }
 
@@ -59,18 +65,18 @@ export class ProviderClients {
   }
 }
 
-function open(provider: Provider): ProviderClient {
+function open(provider: Provider, clock: Clock): ProviderClient {
   const { server } = provider;
   return server.kind === "http"
     ? httpProvider(provider, server)
-    : grpcProvider(provider, server);
+    : grpcProvider(provider, server, clock);
 }
 
 /** For a request of a config that is no longer in force: open as long as it asks, since no later config would close it. */
-function briefly(provider: Provider): ProviderClient {
+function briefly(provider: Provider, clock: Clock): ProviderClient {
   return {
     ask(asked, done) {
-      const client = open(provider);
+      const client = open(provider, clock);
       const asking = client.ask(asked, (answer) => {
         client.close();
         done(answer);

@@ -37,7 +37,7 @@ export interface CustomChecks {
 const NONE: readonly Check[] = [];
 
 export function makeCustomChecks(options: CustomChecksOptions): CustomChecks {
-  const clients = new ProviderClients(options.snapshot);
+  const clients = new ProviderClients(options.snapshot, options.clock);
   // A snapshot's ports are its own: what is made for one is made once.
   const made = new WeakMap<InboundPort, readonly Check[]>();
   return {

@@ -1,5 +1,6 @@
 /** A provider that speaks gRPC: `Check` of `envoy.service.auth.v3.Authorization`, as OPA's plugin for Envoy and others serve it. */
-import type { Client, ServiceError } from "@grpc/grpc-js";
+import type { ServiceError } from "@grpc/grpc-js";
+import type { Clock } from "../../../core/clock.ts";
 import { dashed } from "../../../policy/tokens/token-rules.ts";
 import type { Provider } from "../../../resources/mesh/providers.ts";
 import {
@@ -9,8 +10,8 @@ import {
   type ProviderClient,
   type Written,
 } from "./answer.ts";
+import { GrpcChannel, type GrpcServer } from "./grpc-channel.ts";
 import { PARTIAL } from "./http-provider.ts";
-import { provenName } from "./proven-name.ts";
 import type {
   CheckHttp,
   CheckPeer,
@@ -21,31 +22,33 @@ import type {
 } from "./messages.ts";
 
 const CHECK = "/envoy.service.auth.v3.Authorization/Check";
-/** Bytes of a response. */
-const MOST_ANSWER = 131_072;
-/** The server name that is asked for where there is none: grpc-js would ask for the address. Nobody can have it (RFC 6761 6.4). */
-const NAMELESS = "address.invalid";
-/** Milliseconds between attempts to connect, at most. */
-const LONGEST_PAUSE = 2000;
-
-type GrpcServer = Extract<Provider["server"], { kind: "grpc" }>;
-
 export function grpcProvider(
   provider: Provider,
   server: GrpcServer,
+  clock: Clock,
 ): ProviderClient {
   const rules = new HeaderRules(provider);
-  let client: Promise<OpenClient> | undefined = openClient(server);
+  const open = (): GrpcChannel => new GrpcChannel(server, clock);
+  let channel: GrpcChannel | undefined = open();
   return {
     ask(asked, done) {
+      if (channel?.isSilent === true) {
+        channel.close();
+        channel = undefined;
+      }
+      channel ??= open();
+      const ended = channel.ask();
       let over = false;
       let stop = (): void => undefined;
-      const failed = (error: unknown): void => {
-        if (!over) done({ kind: "failed", why: whyOf(error) });
+      const settle = (answer: Answer): void => {
+        if (over) return;
         over = true;
+        ended(true);
+        done(answer);
       };
-      client ??= openClient(server);
-      client
+      const failed = (error: unknown): void =>
+        settle({ kind: "failed", why: whyOf(error) });
+      channel.client
         .then(({ grpc, encode, decode }) => {
           if (over) return;
           const call = grpc.makeUnaryRequest(
@@ -56,10 +59,7 @@ export function grpcProvider(
             checkOf(asked, provider.body?.asBytes ?? false),
             (error: ServiceError | null, answer?: Answer) => {
               if (error !== null || answer === undefined) failed(error);
-              else if (!over) {
-                over = true;
-                done(answer);
-              }
+              else settle(answer);
             },
           );
           stop = () => call.cancel();
@@ -67,14 +67,16 @@ export function grpcProvider(
         .catch(failed);
       return {
         cancel() {
+          if (over) return;
           over = true;
           stop();
+          ended(false);
         },
       };
     },
     close() {
-      client?.then(({ grpc }) => grpc.close()).catch(() => undefined);
-      client = undefined;
+      channel?.close();
+      channel = undefined;
     },
   };
 }
@@ -83,46 +85,6 @@ function whyOf(error: unknown): string {
   if (error instanceof Error)
     return "details" in error ? String(error.details) : error.message;
   return "no response";
-}
-
-interface OpenClient {
-  readonly grpc: Client;
-  readonly encode: (request: CheckRequest) => Buffer;
-  readonly decode: (bytes: Buffer) => CheckResponse;
-}
-
-/** gRPC and its messages are loaded where a provider speaks it, and not with every sidecar. */
-async function openClient(server: GrpcServer): Promise<OpenClient> {
-  const { Client, ChannelCredentials } = await import("@grpc/grpc-js");
-  const { encodeCheck, decodeCheck } = await import("./messages.ts");
-  const { address, tls } = server;
-  const proven = tls && provenName(address, tls);
-  const grpc = new Client(
-    `dns:///${address}`,
-    tls === undefined
-      ? ChannelCredentials.createInsecure()
-      : ChannelCredentials.createSsl(
-          tls.trustBundle === undefined ? null : Buffer.from(tls.trustBundle),
-          null,
-          null,
-          proven && { checkServerIdentity: proven.check },
-        ),
-    {
-      ...(proven === undefined
-        ? {}
-        : { "grpc.ssl_target_name_override": proven.serverName ?? NAMELESS }),
-      "grpc.max_receive_message_length": MOST_ANSWER,
-      "grpc.max_send_message_length": -1,
-      "grpc.initial_reconnect_backoff_ms": 100,
-      "grpc.max_reconnect_backoff_ms": LONGEST_PAUSE,
-      "grpc.use_local_subchannel_pool": 1,
-      "grpc.enable_http_proxy": 0,
-      "grpc.enable_retries": 0,
-      "grpc.enable_channelz": 0,
-      "grpc.service_config_disable_resolution": 1,
-    },
-  );
-  return { grpc, encode: encodeCheck, decode: decodeCheck };
 }
 
 function checkOf(asked: Asked, asBytes: boolean): CheckRequest {
