@@ -32,7 +32,7 @@ export interface RequestHead {
   readonly contentLength: number | undefined;
   /** The caller takes trailers (TE: trailers). HTTP/2 callers always do. */
   readonly acceptsTrailers: boolean;
-  /** The target was in absolute form: the caller uses the listener as an HTTP proxy. */
+  /** The target is in absolute form, in HTTP/1: the other end is used as an HTTP proxy. */
   readonly absoluteForm: boolean;
 }
 

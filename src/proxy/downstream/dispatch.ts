@@ -139,7 +139,8 @@ function dispatchOutbound(
   look(socket, options, waits, (sniffed) => {
     if (original !== undefined && sniffed.late)
       serving.undetected(name, original.port, outside ? PASSED : TAKEN);
-    const passes = outside && !isSure(sniffed);
+    const passes =
+      outside && (!isSure(sniffed) || isForProxy(sniffed, snapshot.value));
     // Where nothing but HTTP is meant, what is not quite HTTP is the strict codec's to refuse: the application's parser may be lenient.
     const kind =
       sniffed.kind === "other" && !outside ? "http/1.1" : sniffed.kind;
@@ -301,6 +302,22 @@ function hasSpoken(bytes: Buffer): boolean {
 function isSure({ firstBytes }: Sniffed): boolean {
   return classify(firstBytes) !== undefined;
 }
+
+/**
+ * A CONNECT, which outside is for the proxy that was dialled: nobody else can say that its tunnel is open. As bytes it goes to that
+ * address, or is refused; a refusal that is certain is said in HTTP.
+ */
+function isForProxy(
+  { firstBytes }: Sniffed,
+  snapshot: Snapshot | undefined,
+): boolean {
+  return (
+    snapshot?.mesh.outboundTrafficPolicy === "ALLOW_ANY" &&
+    firstBytes.toString("latin1", 0, CONNECT.length) === CONNECT
+  );
+}
+
+const CONNECT = "CONNECT ";
 
 export function infoOf(
   socket: Socket,

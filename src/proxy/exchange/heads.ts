@@ -64,6 +64,8 @@ export interface OutgoingHead {
   readonly grpcTimeout: string | undefined;
   /** Absent: what the caller said. */
   readonly scheme?: "https" | undefined;
+  /** The next hop is an HTTP proxy to the caller; absent: it is not. */
+  readonly absoluteForm?: boolean;
   /** What is left of the time of the attempt, where the next sidecar is to know it. */
   readonly deadline?: Field | undefined;
 }
@@ -99,7 +101,7 @@ export function requestHead(
     fields: edited,
     contentLength: received.contentLength,
     acceptsTrailers: received.acceptsTrailers,
-    absoluteForm: false,
+    absoluteForm: outgoing.absoluteForm ?? false,
   };
 }
 

@@ -21,6 +21,8 @@ export interface DirectPlanOptions {
   /** Path and query, normalised; "" for a tunnel. */
   readonly target: string;
   readonly authority: string;
+  /** The target stays in absolute form. */
+  readonly absoluteForm?: boolean;
   readonly pool: Pool;
   /** "127.0.0.1:8080" */
   readonly address: string;
@@ -100,10 +102,11 @@ export class DirectPlan implements RoutePlan {
     trace: Fields,
     left: number,
   ): RequestHead {
-    const { authority, target, secure } = this.#options;
+    const { authority, target, secure, absoluteForm = false } = this.#options;
     return requestHead(received, {
       authority,
       path: target,
+      absoluteForm,
       scheme: secure === true ? "https" : undefined,
       edits: undefined,
       destination: undefined,

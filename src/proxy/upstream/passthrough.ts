@@ -49,6 +49,10 @@ export function makePassthrough(workers: number, pools: Pools): Passthrough {
         path: facts.path,
         target,
         authority: stream.head.authority,
+        // Where the address was dialled by the application, the proxy that it means is there, and not here (RFC 9112 3.2.2).
+        absoluteForm:
+          stream.head.absoluteForm &&
+          stream.connection.originalDestination !== undefined,
         // What the caller speaks in plaintext is what it expects of the server.
         pool: poolOf(snapshot, host, port, stream.connection.protocol),
         address: formatHostPort(host, port),

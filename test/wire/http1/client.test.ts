@@ -62,10 +62,16 @@ void t.test("requests on the wire", async (t) => {
       `OPTIONS * ${host}\r\n`,
     ],
     [
-      "absolute form becomes origin form",
+      "absolute form",
       { absoluteForm: true, path: "/x" },
       undefined,
-      `GET /x ${host}\r\n`,
+      `GET http://orders.shop/x ${host}\r\n`,
+    ],
+    [
+      "OPTIONS in absolute form",
+      { method: "OPTIONS", absoluteForm: true, path: "*" },
+      undefined,
+      `OPTIONS http://orders.shop ${host}\r\n`,
     ],
     [
       "no authority",

@@ -42,10 +42,10 @@ export function encodeResponse(head: ResponseHead, own: string): string {
   return `${statusLine(head.status)}${fieldLines(head.fields)}${own}\r\n`;
 }
 
-/** Host stands first (RFC 9110 7.2). The target is in origin form, whatever form it came in. Throws `Http1Fault`. */
+/** Host stands first (RFC 9110 7.2). Throws `Http1Fault`. */
 export function encodeRequest(head: RequestHead, own: string): string {
   const { method, authority } = head;
-  const target = method === "CONNECT" ? authority : head.path;
+  const target = targetOf(head);
   if (!isToken(method))
     throw new Http1Fault("grammar", "the method is not a token");
   if (!isTarget(target))
@@ -60,6 +60,14 @@ export function encodeRequest(head: RequestHead, own: string): string {
     `${method} ${target} HTTP/1.1\r\nhost: ${authority}\r\n` +
     `${requestFieldLines(head.fields)}${trailers}${own}\r\n`
   );
+}
+
+/** The request target (RFC 9112 3.2). */
+function targetOf(head: RequestHead): string {
+  const { method, scheme, authority, path, absoluteForm } = head;
+  if (method === "CONNECT") return authority;
+  if (!absoluteForm) return path;
+  return `${scheme}://${authority}${path === "*" ? "" : path}`;
 }
 
 /** The lines of a trailer section. */
