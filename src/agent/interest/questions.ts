@@ -258,6 +258,8 @@ export class Questions {
   #settle(question: Question, failure: NotKnown | undefined): void {
     this.#open -= 1;
     this.#deadlines.leave(question);
+    // Before the waiters hear of it: one that asks again at once must not wait for what is about to be forgotten.
+    question.failure = failure;
     this.#tell(question, failure);
   }
 

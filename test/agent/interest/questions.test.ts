@@ -161,6 +161,20 @@ void t.test(
   },
 );
 
+void t.test(
+  "a waiter that asks again as it is told of a failure gets that failure",
+  (t) => {
+    const { questions, wait } = asking([A]);
+    const again: { result: string }[] = [];
+    for (const name of [A, B])
+      questions.wait([name], () => void again.push(wait(name)));
+    questions.fail({ kind: "refused", detail: "it is too large" });
+    t.same(again, [{ result: "refused" }, { result: "refused" }]);
+    t.equal(questions.waiting, 0, "none waits for what is forgotten");
+    t.end();
+  },
+);
+
 void t.test("what is declared waits again for another control plane", (t) => {
   const { questions, wait, answer } = asking([A]);
   questions.fail({ kind: "gone", detail: "away" });

@@ -212,6 +212,27 @@ void t.test(
 );
 
 void t.test(
+  "where the config with the result is refused, a connection of bytes is closed",
+  async (t) => {
+    const [service, ...instances] = database("db", 6379);
+    if (service === undefined) throw new Error("no Service");
+    const annotations = { text: "x".repeat(20_000) };
+    const mesh = await startAsking(t, {
+      services: [],
+      resources: [
+        { ...service, metadata: { ...service.metadata, annotations } },
+        ...instances,
+      ],
+      agent: { maxConfigBytes: 10_000 },
+    });
+    const socket = captured(mesh, 6379);
+    socket.write("PING\r\n");
+    t.equal(await said(socket), "");
+    t.match(mesh.log, [{ authority: "127.0.0.1:6379", reason: "NO_CONFIG" }]);
+  },
+);
+
+void t.test(
   "a caller that goes away meanwhile is missed by nobody",
   async (t) => {
     const mesh = await startAsking(t, { services: ["orders"] });
