@@ -7,7 +7,12 @@ import { ownCopy } from "../core/text/own-copy.ts";
 import { memo } from "../core/memo.ts";
 import { tokenBucket } from "../core/token-bucket.ts";
 import type { SpiffeUri } from "../core/units.ts";
-import { gatherLines, openLineSink, type LineSink } from "./line-file.ts";
+import {
+  gatherLines,
+  LONGEST_LINE,
+  openLineSink,
+  type LineSink,
+} from "./line-file.ts";
 
 export type AccessLogMode = "errors" | "all" | "none";
 
@@ -92,7 +97,9 @@ export function makeAccessLog(options: AccessLogOptions): AccessLog {
   let times: number[] = [];
 
   function put(record: AccessRecord, wall: number): void {
-    const line = lineOf(time(wall), record, suppressed, fragments);
+    let line = lineOf(time(wall), record, suppressed, fragments);
+    if (line.length > LONGEST_LINE)
+      line = shortLineOf(time(wall), record, suppressed, fragments);
     options.write?.(line);
     if (lines?.write(line) !== false) suppressed = 0;
     else {
@@ -184,6 +191,46 @@ function lineOf(
       : `,"fields":${harmless(JSON.stringify(record.fields))}`) +
     `${suppressed > 0 ? `,"suppressed":${suppressed}` : ""}}\n`
   );
+}
+
+/** Characters that are left of each text of a caller where the line is too long: the first that make it short enough, as escapes may make six of one. */
+const SHORTER = [4096, 1024, 256, 64];
+
+/** The first that fits of the lines whose texts are cut, which says so. */
+function shortLineOf(
+  time: string,
+  record: AccessRecord,
+  suppressed: number,
+  fragments: Fragments,
+): string {
+  let line = "";
+  for (const most of SHORTER) {
+    const short = lineOf(time, cutTo(most, record), suppressed, fragments);
+    line = `${short.slice(0, -"}\n".length)},"truncated":true}\n`;
+    if (line.length <= LONGEST_LINE) break;
+  }
+  return line;
+}
+
+/** What a caller may make long, cut. */
+function cutTo(most: number, record: AccessRecord): AccessRecord {
+  const { method, authority, path, detail, destination, fields } = record;
+  return {
+    ...record,
+    method: method.slice(0, most),
+    authority: authority.slice(0, most),
+    path: path.slice(0, most),
+    detail: detail?.slice(0, most),
+    destination: destination?.slice(0, most),
+    fields:
+      fields &&
+      Object.fromEntries(
+        Object.entries(fields).map(([name, value]) => [
+          name,
+          value.slice(0, most),
+        ]),
+      ),
+  };
 }
 
 /** The part of a line that many requests share, from behind the time, with what it was made of. */

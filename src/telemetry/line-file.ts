@@ -5,6 +5,8 @@ import { countMachineError } from "../core/machine/machine-counts.ts";
 
 /** Bytes that are gathered before they are written: Envoy's figure. */
 const GATHERED = 65_536;
+/** Characters of a line, its line feed included: UTF-8 has three bytes for each at most. A longer one is left out. */
+export const LONGEST_LINE: number = Math.floor(GATHERED / 3);
 /** Characters of lines that are put together before they are encoded: one call for some dozens of them. */
 const ENCODED = 8192;
 /** Milliseconds that a line waits at most. */

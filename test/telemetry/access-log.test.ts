@@ -174,6 +174,44 @@ void t.test(
   },
 );
 
+void t.test("however long its texts are, a request has its line", (t) => {
+  const blocks: string[] = [];
+  const log = makeAccessLog({
+    ...{ mode: "errors", clock: fakeClock() },
+    sink: {
+      take: () => undefined,
+      last: (block, length) => blocks.push(block.toString("utf8", 0, length)),
+      close: () => undefined,
+    },
+  });
+  const long = "x".repeat(25_000);
+  const escaped = "\u0085".repeat(25_000);
+  const fields = Object.fromEntries(
+    Array.from({ length: 16 }, (_, at) => [`${at}`, "\u0085".repeat(256)]),
+  );
+  log.write({ ...RECORD, authority: long, detail: `no ${long}` });
+  log.write({
+    ...{ ...RECORD, path: escaped, method: escaped, authority: escaped },
+    ...{ destination: escaped, detail: escaped, fields },
+  });
+  log.write({ ...RECORD, path: long.slice(0, 15_000) });
+  log.close();
+  const [first, second, whole, ...more] = blocks
+    .join("")
+    .trimEnd()
+    .split("\n")
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
+  t.match(first, {
+    ...{ authority: long.slice(0, 4096), path: "/x", status: 403 },
+    truncated: true,
+  });
+  t.match(second, { path: /^\u0085+$/, truncated: true });
+  t.equal(whole?.["path"], long.slice(0, 15_000), "what fits is not cut");
+  t.notOk("truncated" in (whole ?? {}));
+  t.same(more, []);
+  t.end();
+});
+
 void t.test("a line that its file has no room for is counted as lost", (t) => {
   const lost = (): number => {
     for (const { part, error, count } of machineErrors())
