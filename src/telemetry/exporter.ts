@@ -8,10 +8,11 @@ import type { Cancel, Clock } from "../core/clock.ts";
 import type { Logger } from "../core/log.ts";
 import { messageOf } from "../core/errors.ts";
 import { ownCopy } from "../core/text/own-copy.ts";
-import type {
-  OtlpProtocol,
-  SpanBatch,
-  SpanTransport,
+import {
+  endWithin,
+  type OtlpProtocol,
+  type SpanBatch,
+  type SpanTransport,
 } from "./span-transport.ts";
 import type { SpanRecord, SpanSink } from "./tracing.ts";
 
@@ -198,7 +199,9 @@ function runWith(
     },
     async shutdown() {
       send();
-      await transport.shutdown();
+      await endWithin(options.clock, transport.shutdown(), () =>
+        transport.abort(),
+      );
     },
   };
 }

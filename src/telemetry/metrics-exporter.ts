@@ -3,7 +3,11 @@ import type { Attributes } from "@opentelemetry/api";
 import type { Cancel, Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
-import type { MetricsTransport, OtlpDestination } from "./span-transport.ts";
+import {
+  endWithin,
+  type MetricsTransport,
+  type OtlpDestination,
+} from "./span-transport.ts";
 
 export interface MetricsExporterOptions extends OtlpDestination {
   /** Milliseconds between two messages. */
@@ -17,7 +21,7 @@ export interface MetricsExporterOptions extends OtlpDestination {
 
 export interface MetricsExporter {
   start(): Promise<void>;
-  /** Sends the last counts. */
+  /** Sends the last counts, for at most five seconds. */
   close(): Promise<void>;
 }
 
@@ -68,14 +72,26 @@ export function makeMetricsExporter(
     }
   };
 
+  const sendLast = async (to: MetricsTransport): Promise<void> => {
+    await sending;
+    await sendNext(to);
+    await to.shutdown();
+  };
+
   return {
     start: () => (starting ??= load()),
     async close() {
       await starting;
       stop?.();
-      await sending;
-      if (transport !== undefined) await sendNext(transport);
-      await transport?.shutdown();
+      const to = transport;
+      if (to === undefined) return;
+      await endWithin(clock, sendLast(to), () => to.abort()).catch(
+        (error: unknown) =>
+          logger.warn(
+            { error: messageOf(error) },
+            "the last metrics were lost at shutdown",
+          ),
+      );
     },
   };
 }

@@ -1,5 +1,4 @@
 /** OTLP over gRPC: the same messages, which OpenTelemetry's exporter sends through gRPC's own library. */
-import type { IOtlpExportDelegate } from "@opentelemetry/otlp-exporter-base";
 import {
   createEmptyMetadata,
   createInsecureCredentials,
@@ -8,6 +7,7 @@ import {
 } from "@opentelemetry/otlp-grpc-exporter-base";
 import {
   SEND_WITHIN,
+  type OtlpDelegate,
   type OtlpMessages,
   type OtlpSignal,
   type SpanBatch,
@@ -28,11 +28,11 @@ const SERVICES: Readonly<Record<OtlpSignal, readonly [string, string]>> = {
 export function otlpGrpcDelegate<Message>(
   endpoint: string,
   messages: OtlpMessages<Message>,
-): IOtlpExportDelegate<Message> {
+): OtlpDelegate<Message> {
   const { host, protocol } = new URL(endpoint);
   const { signal, items, count } = messages;
   const [name, service] = SERVICES[signal];
-  return createOtlpGrpcExportDelegate<Message, unknown>(
+  const delegate = createOtlpGrpcExportDelegate<Message, unknown>(
     {
       url: host,
       timeoutMillis: SEND_WITHIN,
@@ -60,6 +60,12 @@ export function otlpGrpcDelegate<Message>(
     name,
     `/opentelemetry.proto.collector.${service}/Export`,
   );
+  return {
+    export: (message, done) => delegate.export(message, done),
+    shutdown: () => delegate.shutdown(),
+    // Each call has its deadline, which counts from its beginning.
+    abort: () => undefined,
+  };
 }
 
 export function otlpGrpcTransport({
@@ -71,6 +77,7 @@ export function otlpGrpcTransport({
     makeBatch: () => makeSpanBatch(resource),
     send: (batch, done) => delegate.export(batch, ({ error }) => done(error)),
     shutdown: () => delegate.shutdown(),
+    abort: () => delegate.abort(),
   };
 }
 

@@ -2,7 +2,7 @@
  * OTLP over HTTP: OpenTelemetry's exporter sends the messages that we write, with its time-outs, repeats and variables. Only the parts
  * of the SDK that send are loaded: as a whole it takes 13 MB of a sidecar's memory where these take 2.
  */
-import type { IOtlpExportDelegate } from "@opentelemetry/otlp-exporter-base";
+import type { Agent } from "node:http";
 import {
   convertLegacyHttpOptions,
   createOtlpHttpExportDelegate,
@@ -10,6 +10,7 @@ import {
 import {
   otlpUrl,
   SEND_WITHIN,
+  type OtlpDelegate,
   type OtlpMessages,
   type SpanBatch,
   type SpanTransport,
@@ -20,20 +21,34 @@ import { makeSpanBatch, spanMessages } from "./otlp.ts";
 export function otlpHttpDelegate<Message>(
   endpoint: string,
   messages: OtlpMessages<Message>,
-): IOtlpExportDelegate<Message> {
+): OtlpDelegate<Message> {
   const { signal, items, count } = messages;
-  return createOtlpHttpExportDelegate<Message, unknown>(
-    convertLegacyHttpOptions(
-      { url: otlpUrl(endpoint, signal), timeoutMillis: SEND_WITHIN },
-      signal.toUpperCase(),
-      `v1/${signal}`,
-      { "Content-Type": "application/x-protobuf" },
-    ),
+  const options = convertLegacyHttpOptions(
+    { url: otlpUrl(endpoint, signal), timeoutMillis: SEND_WITHIN },
+    signal.toUpperCase(),
+    `v1/${signal}`,
+    { "Content-Type": "application/x-protobuf" },
+  );
+  let agent: Agent | undefined;
+  const delegate = createOtlpHttpExportDelegate<Message, unknown>(
+    {
+      ...options,
+      async agentFactory(protocol) {
+        agent = await options.agentFactory(protocol);
+        return agent;
+      },
+    },
     messages,
     `otlp_http_${signal}_exporter`,
     { name: items, countItems: count },
     undefined,
   );
+  return {
+    export: (message, done) => delegate.export(message, done),
+    shutdown: () => delegate.shutdown(),
+    // The exporter's own time begins anew with each byte that comes, and not before the connection is there.
+    abort: () => agent?.destroy(),
+  };
 }
 
 export function otlpHttpTransport({
@@ -45,5 +60,6 @@ export function otlpHttpTransport({
     makeBatch: () => makeSpanBatch(resource),
     send: (batch, done) => delegate.export(batch, ({ error }) => done(error)),
     shutdown: () => delegate.shutdown(),
+    abort: () => delegate.abort(),
   };
 }

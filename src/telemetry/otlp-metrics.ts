@@ -50,6 +50,7 @@ export function metricsTransport({
         );
       }),
     shutdown: () => delegate.shutdown(),
+    abort: () => delegate.abort(),
   };
 }
 

@@ -1,10 +1,11 @@
 /** What stands between the exporters and the ways to send what they have. */
 import type { Attributes } from "@opentelemetry/api";
-import type { Clock } from "../core/clock.ts";
+import type { IOtlpExportDelegate } from "@opentelemetry/otlp-exporter-base";
+import type { Cancel, Clock } from "../core/clock.ts";
 import { withoutFinalSlashes } from "../core/text/url.ts";
 import type { SpanRecord } from "./tracing.ts";
 
-/** Milliseconds for an export with its repeats. */
+/** Milliseconds for an export with its repeats, and for all that is left at the end. */
 export const SEND_WITHIN = 5000;
 
 /** A message that is written as spans end, so that no batch is encoded in one go. */
@@ -25,6 +26,8 @@ export interface SpanTransport {
   send(batch: SpanBatch, done: (error: Error | undefined) => void): void;
   /** When what is on its way has arrived or is lost. */
   shutdown(): Promise<void>;
+  /** Gives up what is on its way. */
+  abort(): void;
 }
 
 export interface TransportOptions {
@@ -54,11 +57,44 @@ export interface OtlpMessages<Message> {
   readonly count: (message: Message) => number;
 }
 
+/** What of OpenTelemetry's exporters is used. */
+export interface OtlpDelegate<Message> extends Pick<
+  IOtlpExportDelegate<Message>,
+  "export" | "shutdown"
+> {
+  /** Gives up what is on its way. */
+  abort(): void;
+}
+
 /** How the text of `/metrics` reaches a collector. */
 export interface MetricsTransport {
   /** Undefined where it has arrived. */
   send(text: string): Promise<Error | undefined>;
   shutdown(): Promise<void>;
+  /** Gives up what is on its way. */
+  abort(): void;
+}
+
+/** Waits for `end`, the last of an exporter, for five seconds at most: throws where it takes longer, and calls `abort`. */
+export async function endWithin(
+  clock: Clock,
+  end: Promise<void>,
+  abort: () => void,
+): Promise<void> {
+  let cancel: Cancel | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    cancel = clock.after(SEND_WITHIN, () => {
+      abort();
+      reject(
+        new Error(`the collector took over ${SEND_WITHIN / 1000} s for them`),
+      );
+    });
+  });
+  try {
+    await Promise.race([end, late]);
+  } finally {
+    cancel?.();
+  }
 }
 
 /** Where a collector takes a signal, from its base address: as OTEL_EXPORTER_OTLP_ENDPOINT has it. */

@@ -45,10 +45,9 @@ export function zipkinTransport({
     },
     async shutdown() {
       life.closing.abort();
-      const cancel = clock.after(SEND_WITHIN, () => life.ending.abort());
       await Promise.all(posts);
-      cancel();
     },
+    abort: () => life.ending.abort(),
   };
 }
 

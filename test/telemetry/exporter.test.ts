@@ -1,9 +1,15 @@
 /** Spans as a collector gets them: OTLP in protobuf over HTTP, with the ids that travelled with the request. */
+import { once } from "node:events";
 import type { ServerResponse } from "node:http";
+import { connect, type Socket } from "node:net";
+import { Worker } from "node:worker_threads";
+import { pino } from "pino";
 import t from "tap";
 import { systemClock } from "../../src/core/clock.ts";
 import { silentLogger } from "../../src/core/log.ts";
+import { fakeClock } from "../support/clocks/fake-clock.ts";
 import { makeSpanExporter } from "../../src/telemetry/exporter.ts";
+import { makeMetricsExporter } from "../../src/telemetry/metrics-exporter.ts";
 import type { SpanRecord } from "../../src/telemetry/tracing.ts";
 import { eventually } from "../support/peers/call.ts";
 import { startCollector } from "../support/peers/collector.ts";
@@ -181,3 +187,76 @@ void t.test(
     t.equal(spans.length, 8192, "each once");
   },
 );
+
+/** Where the collector begins its response, and drips. */
+async function dripping(t: Scope): Promise<Slow> {
+  let began = (): void => undefined;
+  const reached = new Promise<void>((resolve) => (began = resolve));
+  const { endpoint } = await startCollector(t, (response) => {
+    response.writeHead(200, { "content-length": 1000 }).write("x");
+    began();
+  });
+  return { endpoint, reached };
+}
+
+/** Where the kernel drops what begins a connection: its queue is full, and the thread that would accept does nothing more. */
+async function deaf(t: Scope): Promise<Slow> {
+  const worker = new Worker(
+    `const { createServer } = require("node:net");
+    const { parentPort } = require("node:worker_threads");
+    const server = createServer();
+    server.listen({ port: 0, host: "127.0.0.1", backlog: 1 }, () => {
+      parentPort.postMessage(server.address().port);
+      setImmediate(() => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0));
+    });`,
+    { eval: true },
+  );
+  t.teardown(() => worker.terminate());
+  const [port] = (await once(worker, "message")) as [number];
+  const sockets: Socket[] = [];
+  t.teardown(() => sockets.forEach((socket) => socket.destroy()));
+  for (let index = 0; index < 8; index += 1)
+    sockets.push(connect(port, "127.0.0.1"));
+  return { endpoint: `http://127.0.0.1:${port}`, reached: Promise.resolve() };
+}
+
+interface Slow {
+  readonly endpoint: string;
+  /** Once a message has come so far as it will. */
+  readonly reached: Promise<void>;
+}
+type Scope = Parameters<typeof startCollector>[0];
+
+for (const [what, start] of [
+  ["drips", dripping],
+  ["accepts no connection", deaf],
+] as const)
+  void t.test(
+    `the end does not wait longer than it should for a collector that ${what}`,
+    async (t) => {
+      const { endpoint, reached } = await start(t);
+      const clock = fakeClock();
+      const log: string[] = [];
+      const logger = pino({}, { write: (line: string) => log.push(line) });
+      const common = { endpoint, resource, logger, clock };
+      const spans = makeSpanExporter(common);
+      const metrics = makeMetricsExporter({
+        ...{ ...common, protocol: "http/protobuf", interval: 60_000 },
+        read: () => Promise.resolve("# HELP a A.\n# TYPE a gauge\na 1\n"),
+      });
+      await Promise.all([spans.start(), metrics.start()]);
+      spans.sink(record("00f067aa0ba902b1"));
+      const closed = [spans.close(), metrics.close()];
+      await reached;
+      await eventually(
+        "both wait for the end",
+        10_000,
+        () => Promise.resolve(clock.pending),
+        (pending) => pending === 2,
+      );
+      clock.advance(5000);
+      await Promise.all(closed);
+      t.match(log.join(""), /spans were lost at shutdown/);
+      t.match(log.join(""), /metrics were lost at shutdown/);
+    },
+  );
