@@ -21,12 +21,15 @@ export class NewestWrite<T> {
   /** Failures in a row. While there are any, only the timer writes. */
   #failures = 0;
   #cancelRetry: Cancel = () => undefined;
+  /** Once it was closed: another process may write to the same place. */
+  #closing: Promise<void> | undefined;
 
   constructor(options: NewestWriteOptions<T>) {
     this.#options = options;
   }
 
   put(value: T): void {
+    if (this.#closing !== undefined) return;
     this.#next = { value };
     if (this.#failures === 0) this.#writing ??= this.#run();
   }
@@ -37,10 +40,16 @@ export class NewestWrite<T> {
     if (this.#next !== undefined) await (this.#writing ??= this.#run());
   }
 
-  /** The same, and nothing is tried again. */
-  async close(): Promise<void> {
+  /** The same, and nothing is written any more: what could not be is dropped. */
+  close(): Promise<void> {
+    this.#closing ??= this.#end();
+    return this.#closing;
+  }
+
+  async #end(): Promise<void> {
     await this.#writing;
     if (this.#next !== undefined) await this.#run();
+    this.#next = undefined;
     this.#cancelRetry();
   }
 

@@ -37,7 +37,7 @@ async function kept(path: string, revisions: number): Promise<Buffer[]> {
   const texts: Buffer[] = [];
   for (let revision = 1; revision <= revisions; revision += 1) {
     disk.keep(keptConfig(revision), OWNER);
-    await disk.close();
+    await disk.settled();
     texts.push(await readFile(join(path, CONFIG_FILE)));
   }
   return texts;

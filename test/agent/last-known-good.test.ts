@@ -65,7 +65,7 @@ async function disk(t: Scope): Promise<Disk> {
 
 async function keep(kept: LastKnownGood, config: KeptConfig): Promise<void> {
   kept.keep(config, OWNER);
-  await kept.close();
+  await kept.settled();
 }
 
 function one(resource: unknown): KeptConfig {
@@ -306,4 +306,19 @@ void t.test("a closed one leaves no timer", async (t) => {
     await kept.close();
     t.equal(clock.pending, 0);
   });
+});
+
+void t.test("a closed one writes over nothing of the next", async (t) => {
+  const { open, directory, failures } = await disk(t);
+  const older = open();
+  await whileReadOnly(directory.path, async () => {
+    older.keep(keptConfig(7), OWNER);
+    await older.close();
+    t.ok(failures.length > 0, "the disk did not take what it had");
+  });
+  await keep(open(), keptConfig(9));
+  older.keep(keptConfig(8), OWNER);
+  await older.settled();
+  await older.close();
+  t.same(await open().read(OWNER), keptConfig(9));
 });

@@ -70,7 +70,7 @@ void t.test("it is written seldom, and at the end", async (t) => {
   clock.advance(9999);
   t.equal(written(), 0);
   clock.advance(1);
-  await disk.close();
+  await disk.settled();
   t.equal(written(), 1);
   disk.changed();
   await disk.close();

@@ -59,7 +59,7 @@ async function keepOn(path: string, last: number): Promise<void> {
     known !== undefined && "version" in known ? known.version.revision : 0;
   for (let revision = first + 1; revision <= last; revision += 1) {
     disk.keep(keptConfig(revision), OWNER);
-    await disk.close();
+    await disk.settled();
     process.stdout.write(
       `${failure === undefined ? "kept" : "failed"} ${revision}\n`,
     );
