@@ -1,7 +1,11 @@
 /** Lines to a file or to standard output, gathered: one write for some hundreds of them, and none that the event loop waits for. */
 import { closeSync, openSync, write, writeSync } from "node:fs";
 import type { Cancel, Clock } from "../core/clock.ts";
-import { countMachineError } from "../core/machine/machine-counts.ts";
+import { systemCode } from "../core/errors.ts";
+import {
+  countLostLine,
+  countMachineError,
+} from "../core/machine/machine-counts.ts";
 
 /** Bytes that are gathered before they are written: Envoy's figure. */
 const GATHERED = 65_536;
@@ -126,65 +130,155 @@ class LineGatherer implements LineFile {
 interface Waiting {
   readonly block: Buffer;
   readonly length: number;
+  /** Bytes of it that are written. */
+  from: number;
   readonly done: (block: Buffer) => void;
 }
 
 /** Opens `path` for appending; standard output where there is none. Throws where it cannot be opened. What waits is bounded by the writers: none gives a block before it has got the last one back. */
 export function openLineSink(path: string | undefined, clock: Clock): LineSink {
-  const file = path === undefined ? STANDARD_OUTPUT : openSync(path, "a");
-  const waiting: Waiting[] = [];
-  let busy = false;
-  let closing = false;
+  return new FileSink(
+    path === undefined ? STANDARD_OUTPUT : openSync(path, "a"),
+    clock,
+  );
+}
 
-  function next(): void {
-    const first = waiting.shift();
-    if (first !== undefined) send(first, 0);
-    else if (closing && file !== STANDARD_OUTPUT) closeSync(file);
+class FileSink implements LineSink {
+  readonly #file: number;
+  readonly #clock: Clock;
+  readonly #waiting: Waiting[] = [];
+  /** A block is being written, or waits to be tried again. */
+  #busy = false;
+  #closing = false;
+  /** Ends the pause after a write that failed; undefined where there is none. */
+  #cancelPause: Cancel | undefined;
+
+  constructor(file: number, clock: Clock) {
+    this.#file = file;
+    this.#clock = clock;
   }
 
-  function send(piece: Waiting, from: number): void {
-    const { block, length } = piece;
-    busy = true;
-    write(file, block, from, length - from, null, (error, written) => {
-      if (error !== null) countMachineError("access-log", error);
-      if (error !== null && !closing) {
-        clock.after(AGAIN, () => send(piece, from));
+  take(block: Buffer, length: number, done: (block: Buffer) => void): void {
+    this.#waiting.push({ block, length, from: 0, done });
+    if (!this.#busy) this.#next();
+  }
+
+  last(block: Buffer, length: number): void {
+    const piece = { block, length, from: 0, done: nothing };
+    if (!this.#busy) {
+      const error = writeNow(this.#file, piece);
+      if (error === undefined) return;
+      countMachineError("access-log", error);
+    }
+    this.#waiting.push(piece);
+    if (!this.#busy) this.#pause();
+  }
+
+  close(): void {
+    if (this.#closing) return;
+    this.#closing = true;
+    if (this.#cancelPause !== undefined) this.#finish();
+    else if (!this.#busy) this.#closeFile();
+  }
+
+  #next(): void {
+    this.#cancelPause = undefined;
+    const first = this.#waiting.shift();
+    this.#busy = first !== undefined;
+    if (first !== undefined) this.#send(first);
+    else if (this.#closing) this.#closeFile();
+  }
+
+  #send(piece: Waiting): void {
+    const { block, from, length } = piece;
+    write(this.#file, block, from, length - from, null, (error, written) => {
+      if (error !== null) {
+        countMachineError("access-log", error);
+        this.#waiting.unshift(piece);
+        if (this.#closing) this.#finish();
+        else this.#pause();
         return;
       }
-      if (error === null && from + written < length) {
-        send(piece, from + written);
+      piece.from += written;
+      if (piece.from < length) {
+        this.#send(piece);
         return;
       }
       // Until it is given back, what comes meanwhile waits.
       piece.done(block);
-      busy = false;
-      next();
+      this.#next();
     });
   }
 
-  return {
-    take(block, length, done) {
-      if (busy) waiting.push({ block, length, done });
-      else send({ block, length, done }, 0);
-    },
-    last(block, length) {
-      if (busy) {
-        waiting.push({ block, length, done: nothing });
-        return;
-      }
-      try {
-        writeSync(file, block, 0, length);
-      } catch (thrown) {
-        countMachineError("access-log", thrown);
-        // A pipe that nobody reads, a disk that is full: the process must end all the same.
-      }
-    },
-    close() {
-      if (closing) return;
-      closing = true;
-      if (!busy && file !== STANDARD_OUTPUT) closeSync(file);
-    },
-  };
+  #pause(): void {
+    this.#busy = true;
+    this.#cancelPause = this.#clock.after(AGAIN, () => this.#next());
+  }
+
+  /** The process may be about to end: what waits is written now, or lost. */
+  #finish(): void {
+    this.#cancelPause?.();
+    this.#busy = false;
+    writeLast(this.#file, this.#waiting);
+    for (const { block, done } of this.#waiting.splice(0)) done(block);
+    this.#closeFile();
+  }
+
+  #closeFile(): void {
+    if (this.#file !== STANDARD_OUTPUT) closeSync(this.#file);
+  }
+}
+
+/** Bytes that a pipe takes together or not at all (PIPE_BUF of Linux). */
+const ATOMIC = 4096;
+/** Milliseconds of a wait for a pipe to have room at the end, and such waits. */
+const NAP = 10;
+const NAPS = 50;
+
+/** Writes what a reader takes within half a second, and counts the lines of the rest as lost. */
+function writeLast(file: number, pieces: readonly Waiting[]): void {
+  let naps = 0;
+  let lost = false;
+  for (const piece of pieces) {
+    while (!lost) {
+      const error = writeNow(file, piece);
+      if (error === undefined) break;
+      // A pipe that nobody reads, a disk that is full: the process must end all the same.
+      lost = systemCode(error) !== "EAGAIN" || naps === NAPS;
+      if (lost) countMachineError("access-log", error);
+      else Atomics.wait(NEVER_WOKEN, 0, 0, NAP);
+      naps += 1;
+    }
+    if (lost) countLostLines(piece);
+  }
+}
+
+const NEVER_WOKEN = new Int32Array(new SharedArrayBuffer(4));
+
+/** Writes what it can of the piece without waiting, line by whole line where a line is not longer than a pipe takes at once; gives why it stopped. */
+function writeNow(file: number, piece: Waiting): unknown {
+  const { block, length } = piece;
+  try {
+    while (piece.from < length) {
+      const { from } = piece;
+      const most = Math.min(from + ATOMIC, length);
+      const whole = block.lastIndexOf("\n", most - 1) + 1;
+      const end = whole > from ? whole : block.indexOf("\n", from) + 1;
+      piece.from += writeSync(file, block, from, end - from);
+    }
+    return undefined;
+  } catch (thrown) {
+    return thrown;
+  }
+}
+
+function countLostLines({ block, from, length }: Waiting): void {
+  for (
+    let at = block.indexOf("\n", from);
+    at >= 0 && at < length;
+    at = block.indexOf("\n", at + 1)
+  )
+    countLostLine("access-log");
 }
 
 function nothing(): void {

@@ -1,4 +1,13 @@
-import { readFileSync } from "node:fs";
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import {
+  constants,
+  openSync,
+  readFileSync,
+  readSync,
+  writeSync,
+} from "node:fs";
+import { text } from "node:stream/consumers";
 import t from "tap";
 import type { Clock } from "../../src/core/clock.ts";
 import { machineErrors } from "../../src/core/machine/machine-counts.ts";
@@ -112,3 +121,82 @@ void t.test("a file that cannot be opened is told of at once", (t) => {
   t.throws(() => openLineFile(t.testdir(), fakeClock()), { code: "EISDIR" });
   t.end();
 });
+
+/** Another process that writes so many lines to standard output and closes it; "stuck" has met the full pipe before. */
+const WRITER = `
+  import { systemClock } from ${JSON.stringify(import.meta.resolve("../../src/core/clock.ts"))};
+  import { machineErrors } from ${JSON.stringify(import.meta.resolve("../../src/core/machine/machine-counts.ts"))};
+  import { gatherLines, openLineSink } from ${JSON.stringify(import.meta.resolve("../../src/telemetry/line-file.ts"))};
+  process.stdout.isTTY; // What makes the stream sets O_NONBLOCK, as in the command.
+  const [count, stuck] = process.argv.slice(1);
+  const of = (name) => [...machineErrors()].find(({ error }) => error === name)?.count ?? 0;
+  const sink = openLineSink(undefined, systemClock);
+  const lines = gatherLines(sink, systemClock);
+  let left = Number(count);
+  for (; left > 0 && lines.write(${JSON.stringify(LINE)}); left -= 1);
+  if (stuck) while (of("EAGAIN") === 0) await new Promise((resolve) => setImmediate(resolve));
+  lines.close();
+  sink.close();
+  process.once("exit", () => console.error(JSON.stringify({ written: count - left, lost: of("lost") })));
+`;
+
+/** A pipe that nobody reads, with room for so many bytes, whose writers do not wait. */
+function fullPipe(
+  path: string,
+  room: number,
+): { readonly writer: number; readonly rest: () => string } {
+  execFileSync("mkfifo", [path]);
+  const { O_RDONLY, O_WRONLY, O_NONBLOCK } = constants;
+  const reader = openSync(path, O_RDONLY | O_NONBLOCK);
+  const writer = openSync(path, O_WRONLY | O_NONBLOCK);
+  const block = Buffer.alloc(4096, "-");
+  const read = (): number => {
+    try {
+      return readSync(reader, block);
+    } catch {
+      return 0;
+    }
+  };
+  try {
+    for (;;) writeSync(writer, block);
+  } catch {
+    // It is full.
+  }
+  for (let made = 0; made < room; made += 4096) read();
+  return {
+    writer,
+    rest() {
+      let rest = "";
+      for (let length = read(); length > 0; length = read())
+        rest += block.toString("latin1", 0, length);
+      return rest.replace(/^-+/, "");
+    },
+  };
+}
+
+for (const [what, lines, stuck] of [
+  ["it is closed", 500, ""],
+  ["it was stuck", 1300, "stuck"],
+] as const)
+  void t.test(
+    `where a pipe has little room when ${what}, a line is written or counted as lost`,
+    async (t) => {
+      const { writer, rest } = fullPipe(`${t.testdir()}/pipe`, 8192);
+      const child = spawn(
+        process.execPath,
+        ["--input-type=module", "-e", WRITER, String(lines), stuck],
+        { stdio: ["ignore", writer, "pipe"] },
+      );
+      if (child.stderr === null) throw new Error("no pipe");
+      const said = text(child.stderr);
+      await once(child, "exit");
+      const { written, lost } = JSON.parse(await said) as Record<
+        "written" | "lost",
+        number
+      >;
+      const whole = rest().split("\n").slice(0, -1);
+      t.ok(whole.length > 0 && whole.every((line) => `${line}\n` === LINE));
+      t.ok(lost > 0);
+      t.equal(whole.length + lost, written);
+    },
+  );
