@@ -65,6 +65,7 @@ export interface Meters extends MachineMeters {
 /** Gauges of which the process has the highest of its workers' values, and not their sum. */
 export const HIGHEST: ReadonlySet<string> = new Set([
   "wherry_breaker_state",
+  "wherry_fault_active",
   "wherry_overload_level",
   "wherry_memory_pressure",
 ]);

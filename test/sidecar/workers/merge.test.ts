@@ -5,6 +5,7 @@ import {
   mergeMetrics,
   mergeOverload,
 } from "../../../src/sidecar/workers/merge.ts";
+import { HIGHEST } from "../../../src/telemetry/meters.ts";
 import type {
   ClusterView,
   ClustersView,
@@ -53,6 +54,15 @@ times_sum 0.5
 late 1
 `,
   );
+  t.end();
+});
+
+void t.test("a fault that is in force is so once for all workers", (t) => {
+  const one = `# HELP wherry_fault_active A.
+# TYPE wherry_fault_active gauge
+wherry_fault_active{destination="orders.shop:80",policy="shop/slow"} 1
+`;
+  t.equal(mergeMetrics([one, one], HIGHEST), one);
   t.end();
 });
 
