@@ -29,17 +29,17 @@ export function otlpGrpcDelegate<Message>(
   endpoint: string,
   messages: OtlpMessages<Message>,
 ): OtlpDelegate<Message> {
-  const { host, protocol } = new URL(endpoint);
+  const url = new URL(endpoint);
   const { signal, items, count } = messages;
   const [name, service] = SERVICES[signal];
   const delegate = createOtlpGrpcExportDelegate<Message, unknown>(
     {
-      url: host,
+      url: addressOf(url),
       timeoutMillis: SEND_WITHIN,
       concurrencyLimit: CONCURRENT,
       compression: "none",
       credentials: () =>
-        protocol === "http:"
+        url.protocol === "http:"
           ? createInsecureCredentials()
           : createSslCredentials(),
       metadata() {
@@ -66,6 +66,11 @@ export function otlpGrpcDelegate<Message>(
     // Each call has its deadline, which counts from its beginning.
     abort: () => undefined,
   };
+}
+
+/** With the port in any case: a URL leaves out its scheme's own, and gRPC would take that of TLS. */
+export function addressOf({ hostname, port, protocol }: URL): string {
+  return `${hostname}:${port || (protocol === "http:" ? "80" : "443")}`;
 }
 
 export function otlpGrpcTransport({

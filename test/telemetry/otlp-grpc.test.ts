@@ -10,6 +10,7 @@ import t from "tap";
 import { systemClock } from "../../src/core/clock.ts";
 import { readExport, type ReceivedSpan } from "../../src/demo/otlp.ts";
 import { makeSpanExporter } from "../../src/telemetry/exporter.ts";
+import { addressOf } from "../../src/telemetry/otlp-grpc.ts";
 import type { SpanRecord } from "../../src/telemetry/tracing.ts";
 
 const SPAN: SpanRecord = {
@@ -26,6 +27,18 @@ const SPAN: SpanRecord = {
   attributes: { "url.path": "/" },
   error: undefined,
 };
+
+void t.test("a collector is called at the port that its URL has", (t) => {
+  for (const [endpoint, address] of [
+    ["http://collector:4317", "collector:4317"],
+    ["http://collector:80", "collector:80"],
+    ["https://collector:443/", "collector:443"],
+    ["https://collector", "collector:443"],
+    ["http://[::1]:80", "[::1]:80"],
+  ] as const)
+    t.equal(addressOf(new URL(endpoint)), address);
+  t.end();
+});
 
 const asIs = (octets: Buffer): Buffer => octets;
 
