@@ -246,7 +246,8 @@ async function findToken(
   options: ServerOptions,
 ): Promise<Token> {
   const { WHERRY_TOKEN: text } = context.environment;
-  if (options.tokenFile === undefined && text !== undefined)
+  // An empty variable is as one that is not set, as for OpenTelemetry's.
+  if (options.tokenFile === undefined && text !== undefined && text !== "")
     return { text, madeAt: undefined };
   const made = join(options.state, "admin.token");
   const file = options.tokenFile ?? made;

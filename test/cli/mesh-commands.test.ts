@@ -366,12 +366,16 @@ void t.test("where the API's token comes from", async (t) => {
   await runCli([...status, "--state", folder], {
     environment: { WHERRY_TOKEN: "of-environment" },
   });
+  await runCli([...status, "--state", folder], {
+    environment: { WHERRY_TOKEN: "" },
+  });
   await runCli([...status, "--token-file", join(folder, "other")], {
     environment: { WHERRY_TOKEN: "of-environment" },
   });
   t.strictSame(seen, [
     "Bearer of-state",
     "Bearer of-environment",
+    "Bearer of-state",
     "Bearer of-file",
   ]);
   const none = await runCli([...status, "--state", join(folder, "nowhere")]);

@@ -342,7 +342,8 @@ async function tokenOf(
   options: SidecarCommandOptions,
 ): Promise<EnrolmentTokenText> {
   const { tokenFile } = options;
-  if (tokenFile === undefined) return options.token;
+  if (tokenFile === undefined)
+    return options.token === "" ? undefined : options.token;
   if (options.waitForToken === true) return () => readTokenNow(tokenFile);
   return (await readSecret(tokenFile, "--token-file")).trim();
 }
