@@ -68,7 +68,7 @@ export async function run(
   const context: CliContext = {
     clock: systemClock,
     environment: process.env,
-    colours: process.stdout.isTTY && process.env["NO_COLOR"] === undefined,
+    colours: showsColours(process.stdout.isTTY, process.env),
     print: (text) => void process.stdout.write(text),
     complain: (text) => void process.stderr.write(text),
     readInput,
@@ -164,6 +164,14 @@ function report(error: unknown, context: CliContext): number {
       `${red} ${error instanceof Error ? (error.stack ?? error.message) : messageOf(error)}\n`,
     );
   return EXIT.failed;
+}
+
+/** Where a person watches, unless NO_COLOR has a value: an empty one says nothing (no-color.org). */
+export function showsColours(
+  terminal: boolean,
+  environment: CliContext["environment"],
+): boolean {
+  return terminal && (environment["NO_COLOR"] ?? "") === "";
 }
 
 /**

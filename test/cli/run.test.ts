@@ -4,7 +4,7 @@ import { createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import t from "tap";
 import type { CliContext } from "../../src/cli/context.ts";
-import { makeProgram } from "../../src/cli/run.ts";
+import { makeProgram, showsColours } from "../../src/cli/run.ts";
 import { UserError } from "../../src/core/errors.ts";
 import { runCli, withServer } from "../support/control-plane/cli.ts";
 
@@ -91,6 +91,17 @@ void t.test("answers of what is no control plane", async (t) => {
 void t.test("errors are red where a person watches", async (t) => {
   const { err } = await runCli(["apply"], { colours: true });
   t.match(err, /^\u001b\[31merror:\u001b\[39m what is to be applied/);
+});
+
+void t.test("NO_COLOR switches colours off where it says something", (t) => {
+  for (const [value, shown] of [
+    [undefined, true],
+    ["", true],
+    ["1", false],
+  ] as const)
+    t.equal(showsColours(true, { NO_COLOR: value }), shown, String(value));
+  t.equal(showsColours(false, {}), false, "nobody watches");
+  t.end();
 });
 
 void t.test(
