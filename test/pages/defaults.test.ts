@@ -21,7 +21,10 @@ import { LEVELS } from "../../src/proxy/downstream/memory-pressure.ts";
 import { TURNED_AWAY } from "../../src/proxy/downstream/sources.ts";
 import { REPLAY_LIMIT } from "../../src/proxy/exchange/replay.ts";
 import { MESH_DEFAULTS } from "../../src/resources/mesh/schema.ts";
-import { ADAPTIVE_CONCURRENCY_DEFAULTS as ADAPTIVE } from "../../src/resources/traffic-policy/overload.ts";
+import {
+  ADAPTIVE_CONCURRENCY_DEFAULTS as ADAPTIVE,
+  LAST_LEVEL,
+} from "../../src/resources/traffic-policy/overload.ts";
 import { TRAFFIC_DEFAULTS as TRAFFIC } from "../../src/resources/traffic-policy/settings.ts";
 import { WORKLOAD_DEFAULTS } from "../../src/resources/workload/schema.ts";
 import { readPage } from "../support/repository/pages.ts";
@@ -88,6 +91,17 @@ for (const [page, said] of Object.entries(SAID))
     for (const sentence of said) t.ok(text.includes(sentence), sentence);
     t.end();
   });
+
+void t.test("guide and reference say which level is refused last", (t) => {
+  for (const page of [
+    "guide/limits-and-overload",
+    "reference/kinds/trafficpolicy",
+  ]) {
+    const text = readPage(`config/${page}.md`);
+    t.ok(text.includes(`0 is refused last, ${LAST_LEVEL} first`), page);
+  }
+  t.end();
+});
 
 void t.test("shares and defaults that are words", (t) => {
   t.equal(retry.attempts, 1, "the default is one retry");

@@ -162,9 +162,9 @@ export const LOAD_BALANCING: TUnsafe<LoadBalancingSpec> = Type.Unsafe(
 export const LOAD_BALANCING_UNSUPPORTED: Readonly<Record<string, string>> = {
   "spec.loadBalancer.consistentHash.httpQueryParameterName": "",
   "spec.loadBalancer.consistentHash.minimumRingSize":
-    "the ring has 160 places for each endpoint, 1024 at least",
+    "the ring has 256 places for each endpoint of weight 1, fewer above 256 endpoints",
   "spec.loadBalancer.consistentHash.ringHash":
-    "the ring has 160 places for each endpoint, 1024 at least",
+    "the ring has 256 places for each endpoint of weight 1, fewer above 256 endpoints",
   "spec.loadBalancer.consistentHash.maglev": "the hash is a ring",
   "spec.loadBalancer.warmup.aggression":
     "an endpoint's share grows evenly with its age",

@@ -1,5 +1,6 @@
 // TrafficPolicy.loadBalancer and .healthCheck (model: kinds; shapes of Istio's DestinationRule).
 import t from "tap";
+import { makeRing } from "../../../src/policy/balance/ring.ts";
 import { TRAFFIC_POLICY } from "../../../src/resources/traffic-policy/schema.ts";
 import {
   trafficSettings,
@@ -99,6 +100,22 @@ void t.test("loadBalancer", (t) => {
       /goes first/,
     ]),
   ]);
+  t.end();
+});
+
+void t.test("what is said of the ring is true of it", (t) => {
+  const { length } = makeRing([{ key: "a", weight: 1 }]).places;
+  const said = new RegExp(`has ${length} places for each endpoint of weight 1`);
+  runCases(
+    t,
+    TRAFFIC_POLICY,
+    ["ringHash", "minimumRingSize"].map((field) =>
+      balancing({ consistentHash: { useSourceIp: true, [field]: 1 } }, [
+        `spec.loadBalancer.consistentHash.${field}`,
+        said,
+      ]),
+    ),
+  );
   t.end();
 });
 
