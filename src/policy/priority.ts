@@ -30,6 +30,7 @@ export type Prioritizer<R> = (
   wall: WallMs,
 ) => number;
 
+/** `spec` names callers by each trust domain that they may come under. */
 export function compilePriority<R extends PrioritizedRequest>(
   spec: PrioritySpec,
   matcher: (

@@ -1,15 +1,26 @@
 /** Who goes first: levels, cohorts, and a threshold that follows the load. */
 import t from "tap";
+import { compileSnapshot } from "../../src/policy/compile/compile.ts";
 import { matcher } from "../../src/policy/compile/overload.ts";
 import {
   AdmissionThreshold,
   ALL,
   compilePriority,
   PRIORITIES,
+  type Prioritizer,
 } from "../../src/policy/priority.ts";
+import type { RoutedRequest } from "../../src/policy/router/candidate.ts";
 import type { PrioritySpec } from "../../src/resources/traffic-policy/overload.ts";
 import { seededRandom } from "../support/clocks/fake-clock.ts";
-import { request } from "../support/resources/policy-fixtures.ts";
+import {
+  mesh,
+  request,
+  self,
+  service,
+  trafficPolicy,
+  VERSION,
+  workload,
+} from "../support/resources/policy-fixtures.ts";
 
 const WEB = "spiffe://cluster.local/ns/shop/sa/web";
 const JOBS = "spiffe://cluster.local/ns/shop/sa/jobs";
@@ -40,6 +51,51 @@ void t.test("the first rule that matches gives the level", (t) => {
   ] as const)
     t.equal(level(priority(peer, made, 0)), expected, peer ?? "nobody");
   t.equal(level(compilePriority({}, matcher)(WEB, request("/"), 0)), 3);
+  t.end();
+});
+
+void t.test("a caller has one level under each name of the mesh", (t) => {
+  const named = (principal: string): readonly Prioritizer<RoutedRequest>[] => {
+    const snapshot = compileSnapshot(
+      [
+        mesh({
+          trustDomain: "new.example",
+          trustDomainAliases: ["old.example"],
+        }),
+        service("shop/orders"),
+        workload("shop/orders-1", "orders"),
+        trafficPolicy("shop/orders", {
+          targetRefs: [{ kind: "Service", name: "orders" }],
+          priority: { rules: [{ level: 0, principals: [principal] }] },
+        }),
+      ],
+      self({
+        name: "orders-1",
+        serviceAccount: "orders",
+        labels: { app: "orders" },
+      }),
+      VERSION,
+    );
+    const called = snapshot.inbound.byPort(8080)?.protection.priority;
+    const known = snapshot.destination("orders.shop", 80)?.cluster.settings
+      .priority;
+    if (called === undefined || known === undefined)
+      throw new Error("no priority");
+    return [called, compilePriority(known, matcher)];
+  };
+  for (const written of ["new.example", "old.example", "cluster.local"])
+    for (const [domain, expected] of [
+      ["new.example", 0],
+      ["old.example", 0],
+      ["other.example", 3],
+    ] as const)
+      t.strictSame(
+        named(`${written}/ns/shop/sa/web`).map((priority) =>
+          level(priority(`spiffe://${domain}/ns/shop/sa/web`, request("/"), 0)),
+        ),
+        [expected, expected],
+        `${written}, for a caller of ${domain}: called and calling sidecar`,
+      );
   t.end();
 });
 

@@ -1,6 +1,7 @@
 /** One Service and the Workloads that it selects → its clusters: the endpoints behind each port and how to treat them. */
 import type { Steps } from "../../core/slices.ts";
 import { serviceKey } from "../../mesh/service-key.ts";
+import { trustDomainsOf } from "../../resources/mesh/schema.ts";
 import {
   appProtocolOf,
   isExternal,
@@ -11,6 +12,7 @@ import {
   type TrafficSettings,
 } from "../../resources/traffic-policy/settings.ts";
 import type { Cluster, Endpoint } from "../snapshot.ts";
+import { priorityMeant } from "./overload.ts";
 import { HostsBelow, wildcardsOf } from "./outside/below-wildcards.ts";
 import { externalEndpoints, membersOf, type Members } from "./endpoints.ts";
 import type { Frame } from "./frame.ts";
@@ -262,8 +264,15 @@ function trafficFor(
   );
   const policy = (own[0] ?? general[0])?.name;
   const servicePolicy = own[0] === undefined ? undefined : general[0]?.name;
+  const { priority } = settings;
   return {
-    settings,
+    settings:
+      priority === undefined
+        ? settings
+        : {
+            ...settings,
+            priority: priorityMeant(priority, trustDomainsOf(mesh)),
+          },
     warnings,
     ...(policy === undefined ? {} : { policy }),
     ...(servicePolicy === undefined ? {} : { servicePolicy }),

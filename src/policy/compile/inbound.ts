@@ -1,6 +1,7 @@
 /** What the proxy's own workload takes: its ports, under the names that lead to them, each with its mTLS mode and its policies. */
 import type { Steps } from "../../core/slices.ts";
 import { serviceHost, serviceKey } from "../../mesh/service-key.ts";
+import { trustDomainsOf } from "../../resources/mesh/schema.ts";
 import { appProtocolOf, targetPortOf } from "../../resources/service/schema.ts";
 import { applicationPort } from "../../resources/workload/schema.ts";
 import { compileAuthentication } from "../authentication.ts";
@@ -115,7 +116,8 @@ function* namedPorts(
   input: InboundInput,
   warnings: string[],
 ): Steps<readonly DeclaredPort[]> {
-  const { self } = input.frame;
+  const { self, mesh } = input.frame;
+  const trustDomains = trustDomainsOf(mesh);
   const declared = declaredPorts(input);
   const named: DeclaredPort[] = [];
   for (const [index, { resource: service }] of input.services.entries()) {
@@ -146,6 +148,7 @@ function* namedPorts(
           policies,
           { name, namespace: self.namespace },
           servicePort,
+          trustDomains,
         ),
       });
     }

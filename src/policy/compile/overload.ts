@@ -12,6 +12,7 @@ import {
   type PrioritySpec,
   type ProtectionSpec,
 } from "../../resources/traffic-policy/overload.ts";
+import { principalsMeant } from "../authorization/aliases.ts";
 import { compilePriority } from "../priority.ts";
 import { compileRateLimits, type RequestTest } from "../rate-limit.ts";
 import { compileRouter } from "../router/router.ts";
@@ -24,11 +25,15 @@ export const UNPROTECTED: Protection = {
   concurrency: adaptiveConcurrency(undefined),
 };
 
-/** `policies` oldest first: the oldest wins (trap 13), and that of the port replaces blocks of that of the Service (trap 14). */
+/**
+ * `policies` oldest first: the oldest wins (trap 13), and that of the port replaces blocks of that of the Service (trap 14).
+ * `trustDomains`: the mesh's own and its aliases.
+ */
 export function protectionOf(
   policies: readonly TrafficPolicyResource[],
   service: { readonly name: string; readonly namespace: string },
   port: ServicePort,
+  trustDomains: readonly string[],
 ): Protection {
   const aimed = (
     section: string | undefined,
@@ -66,7 +71,7 @@ export function protectionOf(
         }),
     concurrency: adaptiveConcurrency(adapting?.spec.adaptiveConcurrency),
     ...(adapting === undefined ? {} : { concurrencyPolicy: nameOf(adapting) }),
-    ...priorityOf(deciding("priority")?.spec.priority),
+    ...priorityOf(deciding("priority")?.spec.priority, trustDomains),
     ...bodyLimitOf(deciding("maxRequestBodyBytes")),
     ...tlsOf(deciding("applicationTls"), port),
   };
@@ -97,10 +102,30 @@ function bodyLimitOf(
 
 function priorityOf(
   spec: PrioritySpec | undefined,
+  trustDomains: readonly string[],
 ): Pick<Protection, "priority"> {
-  return spec === undefined
-    ? {}
-    : { priority: compilePriority<RoutedRequest>(spec, matcher) };
+  if (spec === undefined) return {};
+  const meant = priorityMeant(spec, trustDomains);
+  return { priority: compilePriority<RoutedRequest>(meant, matcher) };
+}
+
+/** With the callers that are meant by those of a policy: by its trust domain and its aliases, a mesh names each. */
+export function priorityMeant(
+  spec: PrioritySpec,
+  trustDomains: readonly string[],
+): PrioritySpec {
+  if (spec.rules === undefined) return spec;
+  return {
+    ...spec,
+    rules: spec.rules.map((rule) =>
+      rule.principals === undefined
+        ? rule
+        : {
+            ...rule,
+            principals: principalsMeant(rule.principals, trustDomains),
+          },
+    ),
+  };
 }
 
 /** True for a request that meets any of the matches. */

@@ -60,7 +60,8 @@ function isPattern(value: string): boolean {
   return value.includes("*");
 }
 
-function judgePrincipal(value: string): string | undefined {
+/** The name of an identity, or a pattern for names of some. */
+export function judgePrincipal(value: string): string | undefined {
   if (/^\*?spiffe:\/\//.test(value))
     return 'must be written without "spiffe://"';
   return canBePrincipal(value)

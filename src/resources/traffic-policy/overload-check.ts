@@ -1,5 +1,6 @@
 /** What the schema of TrafficPolicy's protection cannot state: intervals, keys and rules that could not work. */
 import { durationOf, formatDuration } from "../../core/duration.ts";
+import { judgePrincipal } from "../authorization-policy/values.ts";
 import { checkMatch } from "../http-route/check.ts";
 import type { Problem } from "../kind.ts";
 import type { Segment } from "../path.ts";
@@ -133,11 +134,12 @@ function checkPriority(spec: ProtectionSpec, at: Path): Problem[] {
   if (priority === undefined) return [];
   const problems = [
     ...checkCohort(priority, [...at, "cohort"]),
-    ...(priority.rules ?? []).flatMap((rule, index) =>
-      (rule.matches ?? []).flatMap((match, each) =>
+    ...(priority.rules ?? []).flatMap((rule, index) => [
+      ...(rule.matches ?? []).flatMap((match, each) =>
         checkMatch(match, [...at, "rules", index, "matches", each]),
       ),
-    ),
+      ...checkCallers(rule.principals, [...at, "rules", index, "principals"]),
+    ]),
   ];
   for (const [index, rule] of (priority.rules ?? []).entries())
     if (rule.matches === undefined && rule.principals === undefined)
@@ -155,6 +157,21 @@ function checkPriority(spec: ProtectionSpec, at: Path): Problem[] {
       ),
     );
   return problems;
+}
+
+/** Callers are looked up by their whole names, so that a rule costs a request the same however many it names. */
+function checkCallers(
+  principals: readonly string[] | undefined,
+  at: Path,
+): Problem[] {
+  return (principals ?? []).flatMap((principal, index) => {
+    const fault = principal.includes("*")
+      ? "is a pattern; expected the whole name of a caller, as TRUST-DOMAIN/ns/NAMESPACE/sa/ACCOUNT"
+      : judgePrincipal(principal);
+    return fault === undefined
+      ? []
+      : [error([...at, index], `${quote(principal)} ${fault}`)];
+  });
 }
 
 function checkCohort(priority: PrioritySpec, at: Path): Problem[] {

@@ -126,6 +126,26 @@ void t.test("adaptive concurrency, priorities, throttling", (t) => {
       "spec.priority.rules[0]",
       /matches every request/,
     ]),
+    ...(
+      [
+        ["web", /is not a principal such as cluster.local\/ns\/NAMESPACE/],
+        ["spiffe://cluster.local/ns/shop/sa/web", /without "spiffe:\/\/"/],
+        ["cluster.local/ns/shop/web", /is not a principal/],
+        ["*", /expected the whole name of a caller/],
+        ["*/sa/web", /expected the whole name of a caller/],
+        ["*/ns/shop/sa/web", /expected the whole name of a caller/],
+        ["cluster.local/ns/shop/*", /expected the whole name of a caller/],
+        ["cluster.local/ns/*/sa/web", /expected the whole name of a caller/],
+      ] as const
+    ).map(([principal, fault]) =>
+      block(
+        {
+          ...enforce,
+          priority: { rules: [{ level: 0, principals: [principal] }] },
+        },
+        ["spec.priority.rules[0].principals[0]", fault],
+      ),
+    ),
     block({ ...enforce, priority: { cohort: "none" } }, [
       "spec.priority.cohort",
       /is not one of source.principal/,
