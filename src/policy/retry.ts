@@ -12,6 +12,7 @@ import { tokenBucket } from "../core/token-bucket.ts";
 import type { MonotonicMs } from "../core/units.ts";
 import {
   DEFAULT_BACKOFF,
+  isRetryable,
   MAXIMUM_BACKOFF,
   type HTTPRouteRetry,
 } from "../resources/http-route/spec.ts";
@@ -25,7 +26,7 @@ export interface RetryPolicy {
   /** Retries, not tries. */
   readonly attempts: number;
   readonly on: ReadonlySet<RetryCondition>;
-  /** Statuses that the route asks to repeat. */
+  /** Statuses that the route asks to repeat, of those that are repeated at all. */
   readonly codes: ReadonlySet<number>;
   readonly backoff: {
     /** Milliseconds: never sooner (Gateway API); 0 unless the route says so. */
@@ -48,7 +49,7 @@ export function compileRetry(
         ? defaults.on
         : [...defaults.on, "reset", "attempt-timeout"],
     ),
-    codes: new Set(route?.codes ?? []),
+    codes: new Set(route?.codes?.filter(isRetryable)),
     backoff: {
       minimum: route?.backoff === undefined ? 0 : durationOf(route.backoff),
       base: DEFAULT_BACKOFF,

@@ -12,6 +12,7 @@ import {
   type AnswerFacts,
   type Effects,
 } from "../../src/policy/outcome.ts";
+import { isRetryable } from "../../src/resources/http-route/spec.ts";
 import type { OutcomeKind } from "../../src/mesh/codes.ts";
 import type { Code } from "../../src/mesh/reasons.ts";
 
@@ -45,6 +46,19 @@ const EXPECTED: Readonly<
   "grpc-failure": ["failure", "failure", "penalty", "asked"],
   cancelled: ["none", "none", "none", "no"],
 };
+
+void t.test(
+  "a route may ask for the statuses that are retried, and no others",
+  (t) => {
+    for (let status = 400; status <= 599; status += 1)
+      t.equal(
+        EFFECTS[outcomeOfAnswer({ status }).kind].retry === "asked",
+        isRetryable(status),
+        String(status),
+      );
+    t.end();
+  },
+);
 
 void t.test("every outcome counts where the model says", (t) => {
   for (const [kind, effects] of Object.entries(EFFECTS)) {

@@ -1,5 +1,6 @@
 /** Validation of an HTTPRoute: Gateway API's bounds, and what could never work (model, traps 7, 8, 11). */
 import t from "tap";
+import type { Problem } from "../../src/resources/kind.ts";
 import { HTTP_ROUTE } from "../../src/resources/http-route/schema.ts";
 import {
   problemsOf,
@@ -338,6 +339,30 @@ void t.test("traps 10 and 11: backends, time-outs and retries", (t) => {
       /is not supported by this version/,
     ]),
   ]);
+  t.end();
+});
+
+void t.test("a warning of codes after which nothing is retried", (t) => {
+  const retried = (codes: readonly number[]): readonly Problem[] =>
+    problemsOf(
+      resourceOf(HTTP_ROUTE, {
+        parentRefs,
+        rules: [{ backendRefs, retry: { codes } }],
+      }),
+    );
+  for (const code of [400, 404, 408, 409, 425, 499])
+    t.match(
+      retried([429, code, 503]),
+      [
+        {
+          path: "spec.rules[0].retry.codes[1]",
+          message: /never retried.* 429 and 500 to 599/,
+          severity: "warning",
+        },
+      ],
+      String(code),
+    );
+  t.strictSame(retried([429, 500, 501, 503, 599]), []);
   t.end();
 });
 

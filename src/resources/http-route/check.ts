@@ -1,14 +1,16 @@
 /** What the schema of HTTPRoute cannot state: paths, regular expressions, header names and time-outs that could not work. */
 import { durationOf } from "../../core/duration.ts";
-import type {
-  BackendRef,
-  HeaderMatch,
-  HTTPRouteMatch,
-  HTTPRouteResource,
-  HTTPRouteRule,
-  HTTPRouteTimeouts,
-  ParentRef,
-  PathMatch,
+import {
+  isRetryable,
+  type BackendRef,
+  type HeaderMatch,
+  type HTTPRouteMatch,
+  type HTTPRouteResource,
+  type HTTPRouteRetry,
+  type HTTPRouteRule,
+  type HTTPRouteTimeouts,
+  type ParentRef,
+  type PathMatch,
 } from "./spec.ts";
 import type { Problem } from "../kind.ts";
 import type { Segment } from "../path.ts";
@@ -87,22 +89,15 @@ function checkParents(parents: readonly ParentRef[]): Problem[] {
 }
 
 function checkRule(rule: HTTPRouteRule, at: Path): Problem[] {
-  const problems = [
+  return [
     ...(rule.matches ?? []).flatMap((match, index) =>
       checkMatch(match, [...at, "matches", index]),
     ),
     ...checkFilters(rule.filters, [...at, "filters"], isPrefixed(rule)),
     ...checkTimeouts(rule.timeouts, [...at, "timeouts"]),
+    ...checkRetry(rule.retry, [...at, "retry"]),
+    ...checkBackends(rule, at),
   ];
-  if (rule.retry?.backoff !== undefined && durationOf(rule.retry.backoff) === 0)
-    problems.push(
-      error(
-        [...at, "retry", "backoff"],
-        'must be above 0: retries without a pause make a storm; leave it out for "25ms"',
-      ),
-    );
-  problems.push(...checkBackends(rule, at));
-  return problems;
 }
 
 /** One match, of a route or of another policy that acts on some requests only. */
@@ -231,4 +226,25 @@ function checkTimeouts(
       `(${backendRequest}) is longer than request (${request}), which spans all tries`,
     ),
   ];
+}
+
+function checkRetry(retry: HTTPRouteRetry | undefined, at: Path): Problem[] {
+  const problems = (retry?.codes ?? []).flatMap((code, index) =>
+    isRetryable(code)
+      ? []
+      : [
+          warning(
+            [...at, "codes", index],
+            `(${code}) has no effect: such a response is never retried; expected 429 and 500 to 599`,
+          ),
+        ],
+  );
+  if (retry?.backoff !== undefined && durationOf(retry.backoff) === 0)
+    problems.push(
+      error(
+        [...at, "backoff"],
+        'must be above 0: retries without a pause make a storm; leave it out for "25ms"',
+      ),
+    );
+  return problems;
 }

@@ -181,7 +181,7 @@ const timeouts = Type.Object(
 const retry = Type.Object(
   {
     codes: field(
-      "Statuses of responses after which a request that may be repeated is retried.",
+      "Statuses after which a request that may be repeated is retried: 429, and 500 to 599.",
       Type.Optional(
         Type.Array(Type.Integer({ minimum: 400, maximum: 599 }), {
           minItems: 1,

@@ -104,3 +104,8 @@ export const DEFAULT_WEIGHT = 1;
 /** Milliseconds; doubled at each retry to at most `MAXIMUM_BACKOFF`, with full jitter. */
 export const DEFAULT_BACKOFF = 25;
 export const MAXIMUM_BACKOFF = 250;
+
+/** Below 500 a response is the application's success, but for 429 (`outcomeOfAnswer`): no route makes it a failure. */
+export function isRetryable(status: number): boolean {
+  return status === 429 || status >= 500;
+}
