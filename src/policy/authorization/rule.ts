@@ -5,6 +5,7 @@ import type {
   AuthorizationRule,
   AuthorizationSource,
 } from "../../resources/authorization-policy/spec.ts";
+import { httpAttributes } from "../../resources/authorization-policy/http-attributes.ts";
 import {
   claimPathOf,
   conditionKeyOf,
@@ -60,34 +61,9 @@ export function compileRule(
     ...(when ?? []).map((condition) => compileCondition(condition, context)),
   ]);
   // Over TCP an ALLOW's rule with a field of HTTP anywhere is ignored as a whole (Istio), also where another operation has none.
-  return !context.denies && asksForHttp(rule) ? ofHttp(test, false) : test;
-}
-
-const HTTP_FIELDS: readonly (keyof AuthorizationOperation)[] = [
-  "methods",
-  "notMethods",
-  "hosts",
-  "notHosts",
-  "paths",
-  "notPaths",
-];
-
-function asksForHttp({
-  from = [],
-  to = [],
-  when = [],
-}: AuthorizationRule): boolean {
-  return (
-    from.some(
-      ({ source }) =>
-        source.requestPrincipals !== undefined ||
-        source.notRequestPrincipals !== undefined,
-    ) ||
-    to.some(({ operation }) =>
-      HTTP_FIELDS.some((field) => operation[field] !== undefined),
-    ) ||
-    when.some(({ key }) => key.startsWith("request."))
-  );
+  return !context.denies && httpAttributes(rule).length > 0
+    ? ofHttp(test, false)
+    : test;
 }
 
 function compileSource(

@@ -1,5 +1,6 @@
 /** HTTP attributes in a policy that may act on a TCP port: a DENY then refuses the whole port, an ALLOW rule never matches (trap 3). */
 import type { Steps } from "../../core/slices.ts";
+import { httpAttributes } from "../authorization-policy/http-attributes.ts";
 import { AUTHORIZATION_POLICY } from "../authorization-policy/schema.ts";
 import { formatName, ROOT_NAMESPACE, type Resource } from "../envelope.ts";
 import { isKind, type Problem } from "../kind.ts";
@@ -7,15 +8,6 @@ import type { PolicyTargets } from "../policy-targets.ts";
 import { warning } from "../problems.ts";
 import { speaksHttp, type ServiceResource } from "../service/schema.ts";
 import { pathOf } from "./relations.ts";
-
-const HTTP_ONLY = [
-  "methods",
-  "notMethods",
-  "paths",
-  "notPaths",
-  "hosts",
-  "notHosts",
-] as const;
 
 /** Services with a port that is not for HTTP: made once, asked for each policy. */
 export interface OpaqueServices {
@@ -78,16 +70,12 @@ export function checkAttributes(
         : spec.action === "CUSTOM"
           ? "a CUSTOM by it asks about every connection there"
           : "the rule never matches there";
-  const problems: Problem[] = [];
-  for (const [rule, { to }] of (spec.rules ?? []).entries())
-    for (const [entry, { operation }] of (to ?? []).entries())
-      for (const field of HTTP_ONLY)
-        if (operation[field] !== undefined)
-          problems.push(
-            warning(
-              ["spec", "rules", rule, "to", entry, "operation", field],
-              `Service ${formatName(namespace, name)} has a TCP port, which knows no ${field}: ${effect}; say with ports what it is for`,
-            ),
-          );
-  return problems;
+  return (spec.rules ?? []).flatMap((rule, index) =>
+    httpAttributes(rule).map(({ name: asked, at }) =>
+      warning(
+        ["spec", "rules", index, ...at],
+        `Service ${formatName(namespace, name)} has a TCP port, which knows no ${asked}: ${effect}; say with ports what it is for`,
+      ),
+    ),
+  );
 }

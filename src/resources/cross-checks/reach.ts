@@ -1,12 +1,10 @@
 /** Whether a security policy matches anything that the mesh holds now: a policy that acts on nothing looks like one that protects. */
 import type { Steps } from "../../core/slices.ts";
 import { AUTHORIZATION_POLICY } from "../authorization-policy/schema.ts";
-import type {
-  AuthorizationPolicyResource,
-  AuthorizationSource,
-} from "../authorization-policy/spec.ts";
+import type { AuthorizationPolicyResource } from "../authorization-policy/spec.ts";
 import { ROOT_NAMESPACE, selects, type Resource } from "../envelope.ts";
 import { Grounds, type Inhabitants } from "./grounds.ts";
+import { statedIn, type Stated } from "./stated.ts";
 import { isKind, type Problem } from "../kind.ts";
 import type { Segment } from "../path.ts";
 import {
@@ -159,15 +157,12 @@ function portsOfMtls({ spec }: PeerAuthenticationResource): StatedPort[] {
 }
 
 function portsOfRules({ spec }: AuthorizationPolicyResource): StatedPort[] {
-  return (spec.rules ?? []).flatMap(({ to }, rule) =>
-    (to ?? []).flatMap(({ operation }, entry) =>
-      (operation.ports ?? []).map((port, index) => ({
-        at: ["spec", "rules", rule, "to", entry, "operation", "ports", index],
-        port,
-      })),
-    ),
-  );
+  return statedIn(spec.rules, false)
+    .filter(({ subject }) => PORTS.includes(subject))
+    .map(({ at, value }) => ({ at, port: value }));
 }
+
+const PORTS = ["ports", "destination.port"];
 
 /** The selector, the namespace and the ports. */
 function ofTargets(
@@ -246,40 +241,46 @@ function byNumber(left: string | number, right: string | number): number {
   return Number(left) - Number(right);
 }
 
-const SOURCES = ["principals", "notPrincipals", "namespaces", "notNamespaces"];
+/** What a value says of callers, by its subject. */
+const SOURCES: Readonly<
+  Record<string, "principal" | "namespace" | "account" | "trust domain">
+> = {
+  principals: "principal",
+  namespaces: "namespace",
+  serviceAccounts: "account",
+  trustDomains: "trust domain",
+  "source.principal": "principal",
+  "source.namespace": "namespace",
+  "source.serviceAccount": "account",
+};
 
 function ofSources(
   { spec }: AuthorizationPolicyResource,
   reach: Reach,
 ): Problem[] {
-  return (spec.rules ?? []).flatMap(({ from }, rule) =>
-    (from ?? []).flatMap(({ source }, entry) =>
-      Object.entries(source)
-        .filter(([field]) => SOURCES.includes(field))
-        .flatMap(
-          ([field, values]: [string, AuthorizationSource["principals"]]) =>
-            (values ?? []).flatMap((value, index) =>
-              ofSource(
-                value,
-                field.toLowerCase().endsWith("principals"),
-                ["spec", "rules", rule, "from", entry, "source", field, index],
-                reach,
-              ),
-            ),
-        ),
-    ),
-  );
+  return statedIn(spec.rules, true).flatMap((stated) => {
+    switch (SOURCES[stated.subject]) {
+      case "principal":
+        return ofPrincipal(stated, reach);
+      case "namespace":
+        return ofNamespace(stated, stated.value, reach);
+      case "account":
+        // One without a namespace is of the policy's own.
+        return stated.value.includes("/")
+          ? ofNamespace(stated, stated.value.split("/")[0], reach)
+          : [];
+      case "trust domain":
+        return ofTrustDomain(stated, reach);
+      default:
+        return [];
+    }
+  });
 }
 
-function ofSource(
-  value: string,
-  isPrincipal: boolean,
-  at: Path,
-  reach: Reach,
-): Problem[] {
-  const { complete, trustDomains } = reach;
+function ofPrincipal(stated: Stated, reach: Reach): Problem[] {
+  const { at, value } = stated;
+  const { trustDomains } = reach;
   if (
-    isPrincipal &&
     !isLocal(value) &&
     trustDomains?.some((each) => inDomain(value, each)) === false
   )
@@ -289,9 +290,16 @@ function ofSource(
         `${quote(value)} could match nobody: every identity of this mesh begins with ${trustDomains.map((each) => `${each}/ns/`).join(" or ")}`,
       ),
     ];
-  const namespace = isPrincipal ? value.split("/")[2] : value;
+  return ofNamespace(stated, value.split("/")[2], reach);
+}
+
+function ofNamespace(
+  { at, value }: Stated,
+  namespace: string | undefined,
+  reach: Reach,
+): Problem[] {
   if (
-    !complete ||
+    !reach.complete ||
     value.includes("*") ||
     namespace === undefined ||
     namespace === ROOT_NAMESPACE ||
@@ -304,6 +312,27 @@ function ofSource(
       `there is no Service and no Workload in namespace ${namespace} now, so ${quote(value)} matches nobody`,
     ),
   ];
+}
+
+function ofTrustDomain(
+  { at, value }: Stated,
+  { trustDomains }: Reach,
+): Problem[] {
+  return trustDomains?.some((each) => isNamed(each, value)) === false
+    ? [
+        error(
+          at,
+          `${quote(value)} could match nobody: expected ${trustDomains.join(" or ")}`,
+        ),
+      ]
+    : [];
+}
+
+function isNamed(trustDomain: string, pattern: string): boolean {
+  if (pattern.startsWith("*")) return trustDomain.endsWith(pattern.slice(1));
+  return pattern.endsWith("*")
+    ? trustDomain.startsWith(pattern.slice(0, -1))
+    : trustDomain === pattern;
 }
 
 /** Whether the principal means this mesh: "cluster.local" is its trust domain, whatever that is called (`policy/authorization/aliases.ts`). */

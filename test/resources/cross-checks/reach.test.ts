@@ -51,6 +51,14 @@ const to = (
   });
 const from = (source: Record<string, string[]>) =>
   authorizationPolicy("shop/p", { rules: [{ from: [{ source }] }] });
+const when = (
+  key: string,
+  values: string[],
+  field: "values" | "notValues" = "values",
+) =>
+  authorizationPolicy("shop/p", {
+    rules: [{ when: [{ key, [field]: values }] }],
+  });
 
 /** A policy; what is said of it. */
 const CASES: readonly (readonly [string, Resource, ...RegExp[]])[] = [
@@ -114,6 +122,51 @@ const CASES: readonly (readonly [string, Resource, ...RegExp[]])[] = [
     "a principal of nowhere",
     from({ principals: ["cluster.local/ns/bonk/sa/x"] }),
     /^warning .*principals\[0\]/,
+  ],
+  [
+    "accounts of here and there",
+    from({ serviceAccounts: ["x", "bank/x"], notServiceAccounts: ["bonk/x"] }),
+    /^warning .*notServiceAccounts\[0\]: .*namespace bonk now, so "bonk\/x"/,
+  ],
+  [
+    "conditions that somebody meets",
+    authorizationPolicy("shop/p", {
+      rules: [
+        {
+          when: [
+            { key: "source.namespace", values: ["bank", "sh*"] },
+            { key: "source.principal", values: ["*/ns/bank/sa/x"] },
+            { key: "source.serviceAccount", values: ["bank/x"] },
+            { key: "destination.port", values: ["8080"], notValues: ["80"] },
+          ],
+        },
+      ],
+    }),
+  ],
+  [
+    "a condition by a namespace that is not there",
+    when("source.namespace", ["bank", "bonk"]),
+    /^warning spec\.rules\[0\]\.when\[0\]\.values\[1\]: .*namespace bonk now/,
+  ],
+  [
+    "its denial",
+    when("source.namespace", ["bonk"], "notValues"),
+    /^warning .*when\[0\]\.notValues\[0\]: .*namespace bonk now/,
+  ],
+  [
+    "a condition by a principal of nowhere",
+    when("source.principal", ["cluster.local/ns/bonk/sa/x"]),
+    /^warning .*when\[0\]\.values\[0\]: .*namespace bonk now/,
+  ],
+  [
+    "a condition by an account of nowhere",
+    when("source.serviceAccount", ["bonk/x"]),
+    /^warning .*when\[0\]\.values\[0\]: .*namespace bonk now/,
+  ],
+  [
+    "a condition by a port of nobody",
+    when("destination.port", ["8080", "80"]),
+    /^warning .*when\[0\]\.values\[1\]: .*port 80 of the Service leads to 8080/,
   ],
 ];
 
@@ -183,6 +236,43 @@ void t.test("principals of another trust domain", (t) => {
     t.equal(found.length, possible ? 0 : 1, `${pattern}: ${found.join()}`);
     if (!possible)
       t.match(found, [/^error .*begins with mesh\.example\/ns\//], pattern);
+    for (const field of ["values", "notValues"] as const)
+      t.equal(
+        said(when("source.principal", [pattern], field), true, "mesh.example")
+          .length,
+        found.length,
+        `when: ${field}: ${pattern}`,
+      );
   }
+  t.end();
+});
+
+void t.test("trust domains that are not this mesh's", (t) => {
+  for (const [pattern, possible] of [
+    ["mesh.example", true],
+    ["mesh.*", true],
+    ["*.example", true],
+    ["*", true],
+    // It is this mesh's name in principals alone.
+    ["cluster.local", false],
+    ["old.example", false],
+    ["old.*", false],
+    ["*.org", false],
+  ] as const)
+    for (const field of ["trustDomains", "notTrustDomains"]) {
+      const policy = from({ [field]: [pattern] });
+      t.match(
+        said(policy, true, "mesh.example"),
+        possible
+          ? []
+          : [
+              new RegExp(
+                `^error .*source\\.${field}\\[0\\]: .*could match nobody: expected mesh\\.example`,
+              ),
+            ],
+        `${field}: ${pattern}`,
+      );
+      t.same(said(policy), [], "without a Mesh nothing is known");
+    }
   t.end();
 });
