@@ -46,14 +46,18 @@ export function deadlineOf(
   timeouts: Timeouts,
   now: MonotonicMs,
 ): number {
+  return now + spanOf(request, timeouts);
+}
+
+/** Milliseconds that the whole exchange may take; Infinity where that is not bounded. */
+export function spanOf(request: TimedRequest, timeouts: Timeouts): number {
   if (request.method === "CONNECT") return Number.POSITIVE_INFINITY;
-  if (isGrpc(request.header("content-type"))) {
-    const asked = parseGrpcTimeout(request.header("grpc-timeout"));
-    return asked === undefined ? Number.POSITIVE_INFINITY : now + asked;
-  }
-  return timeouts.request === 0
-    ? Number.POSITIVE_INFINITY
-    : now + timeouts.request;
+  if (isGrpc(request.header("content-type")))
+    return (
+      parseGrpcTimeout(request.header("grpc-timeout")) ??
+      Number.POSITIVE_INFINITY
+    );
+  return timeouts.request === 0 ? Number.POSITIVE_INFINITY : timeouts.request;
 }
 
 /** True for the answer of a stream that has no end: its arrival cancels the request time-out. */

@@ -12,7 +12,6 @@ import {
   type ReadRequest,
   type RequestHeadLike,
 } from "../path.ts";
-import { isRepeatable } from "../retry.ts";
 import type {
   Destination,
   ForwardDecision,
@@ -44,7 +43,7 @@ import {
   ruleSource,
   sharesOf,
 } from "./route-decisions.ts";
-import { settingsDecisions } from "./settings.ts";
+import { ownTimeouts, settingsDecisions } from "./settings.ts";
 import { editsText, percent, plural } from "./words.ts";
 
 /** Where the request wants to go; `whereTo` of the proxy gives it. */
@@ -292,7 +291,7 @@ function filtered(
       destination,
       decision: taken,
       kind: trace.kind,
-      repeatable: isRepeatable(facts),
+      request: facts,
       faulty: drawn !== undefined,
     }),
   );
@@ -300,7 +299,9 @@ function filtered(
   return forwarded(decisions, cluster, sent, {
     ...found,
     // What was done on purpose is neither undone by a retry nor cut short by a time-out (trap 19).
-    timeouts: quiet ? { request: 0, backendRequest: 0 } : taken.timeouts,
+    timeouts: quiet
+      ? { request: 0, backendRequest: 0 }
+      : ownTimeouts(facts, taken),
     retries: quiet ? 0 : taken.retry.attempts,
     answerFields: editedPairs([], responseEdits),
   });

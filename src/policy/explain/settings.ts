@@ -1,5 +1,12 @@
 /** How a request is sent once its backend is known: time-outs, retries, balancing and what protects the service, each with its source. */
 import type { TrafficPolicySpec } from "../../resources/traffic-policy/settings.ts";
+import { isRepeatable } from "../retry.ts";
+import {
+  isGrpc,
+  spanOf,
+  type TimedRequest,
+  type Timeouts,
+} from "../timeout.ts";
 import { originatesTls, serverNameOf } from "../origination.ts";
 import type {
   Cluster,
@@ -25,8 +32,7 @@ export interface SettingsQuestion {
   readonly destination: Destination;
   readonly decision: ForwardDecision;
   readonly kind: RouteKind | undefined;
-  /** The request may be sent again though it may have been processed. */
-  readonly repeatable: boolean;
+  readonly request: TimedRequest;
   /** A fault is injected, which neither time-outs nor retries touch. */
   readonly faulty: boolean;
 }
@@ -63,8 +69,28 @@ function statedAt(
     : sourceOf("Mesh", "default", `spec.${ofMesh.join(".")}`);
 }
 
+/** Those of the request itself: a gRPC call goes by its caller's deadline (trap 11). */
+export function ownTimeouts(
+  request: TimedRequest,
+  { timeouts }: Pick<ForwardDecision, "timeouts">,
+): Timeouts {
+  const span = spanOf(request, timeouts);
+  // 0 is off, and a deadline that is over at once is not.
+  const most = Number.isFinite(span) ? Math.max(1, Math.ceil(span)) : 0;
+  return { request: most, backendRequest: timeouts.backendRequest };
+}
+
 function timeouts(question: SettingsQuestion): Decision {
-  const { request, backendRequest } = question.decision.timeouts;
+  const { request, backendRequest } = ownTimeouts(
+    question.request,
+    question.decision,
+  );
+  const grpc = isGrpc(question.request.header("content-type"));
+  const by = !grpc
+    ? ""
+    : request === 0
+      ? " (gRPC without a grpc-timeout)"
+      : " by the caller's grpc-timeout";
   const { find, snapshot } = question;
   const { streamIdle } = snapshot.mesh.defaults.timeouts;
   const { cluster } = question.decision;
@@ -73,13 +99,13 @@ function timeouts(question: SettingsQuestion): Decision {
     stated(find, "Mesh", "default", "defaults", "timeouts", name);
   const source = statedAt(
     question,
-    ["timeouts"],
-    ["defaults", "timeouts", "request"],
+    grpc ? ["timeouts", "backendRequest"] : ["timeouts"],
+    ["defaults", "timeouts", grpc ? "backendRequest" : "request"],
   );
   return decision(
     "caller",
     "time-outs",
-    `request ${timeText(request)}, each try ${timeText(backendRequest)}${defaultMark(source)}`,
+    `request ${timeText(request)}${by}, each try ${timeText(backendRequest)}${defaultMark(source)}`,
     {
       source,
       details: [
@@ -106,7 +132,7 @@ function retries(question: SettingsQuestion): Decision {
       source,
       details: [
         `on ${[...on, ...[...codes].map(String)].join(", ")}${origin(statedAt(question, ["retry"], ["defaults", "retry", "on"]))}`,
-        question.repeatable
+        isRepeatable(question.request)
           ? "the request may be repeated whatever became of it"
           : "the request is repeated only where nothing of it was processed: its method is not idempotent and it has no idempotency-key",
         `within ${budget.percent} % of the requests of ${timeText(budget.interval)}, and ${minRetryRate.count} each ${timeText(minRetryRate.interval)} besides${origin(ofPolicy(question.find, question.destination.cluster, "retryConstraint"))}; after ${timeText(Math.max(backoff.minimum, 1))} at least, ${timeText(backoff.minimum + backoff.max)} at most`,
