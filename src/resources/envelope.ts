@@ -1,4 +1,5 @@
 /** What every resource has around its spec: metadata, the key that names it, and the status that the control plane computes. */
+import { parseTimestamp } from "../core/clock.ts";
 
 /** Where a namespaced resource goes that names no namespace. */
 export const DEFAULT_NAMESPACE = "default";
@@ -103,6 +104,15 @@ export function formatKey(key: ResourceKey): string {
 /** "shop/reviews", or "default" for a cluster-scoped kind. */
 export function formatName(namespace: string, name: string): string {
   return namespace === "" ? name : `${namespace}/${name}`;
+}
+
+/**
+ * Milliseconds since the epoch, by the store. Without a time (resources from files), or with one that the calendar does not have, it is
+ * younger than all, so that names decide.
+ */
+export function createdAt({ metadata }: Resource): number {
+  const time = parseTimestamp(metadata.creationTimestamp ?? "");
+  return Number.isNaN(time) ? Number.MAX_SAFE_INTEGER : time;
 }
 
 /** True where every label of the selector is on the workload. An empty selector selects nothing. */

@@ -1,7 +1,7 @@
 /** Which policies of a kind are for a workload, from the narrowest scope to the widest (Istio): those that select it, then its namespace's, in its own namespace before the root namespace. */
-import { parseTimestamp } from "../core/clock.ts";
 import { filterSteps, pieces, sortSteps, type Steps } from "../core/slices.ts";
 import {
+  createdAt,
   formatName,
   ROOT_NAMESPACE,
   selects,
@@ -84,10 +84,4 @@ interface Dated<R> {
   /** Wall milliseconds. */
   readonly at: number;
   readonly name: string;
-}
-
-function createdAt({ metadata }: Resource): number {
-  return metadata.creationTimestamp === undefined
-    ? Number.MAX_SAFE_INTEGER
-    : parseTimestamp(metadata.creationTimestamp);
 }

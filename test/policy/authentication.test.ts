@@ -188,6 +188,35 @@ void t.test(
   },
 );
 
+void t.test("a time that the calendar does not have counts as none", (t) => {
+  for (const creationTimestamp of [
+    "2026-02-31T25:00:00Z",
+    "2026-06-30T23:59:60Z",
+  ]) {
+    const impossible = peerAuthentication(
+      "shop/a",
+      { mtls: { mode: "DISABLE" } },
+      { creationTimestamp },
+    );
+    const dated = policy("shop/c", "STRICT", 1);
+    const ageless = peerAuthentication("shop/b", { mtls: { mode: "DISABLE" } });
+    for (const policies of [
+      [impossible, ageless, dated],
+      [dated, impossible, ageless],
+    ]) {
+      const compiled = atOnce(
+        compileAuthentication(policies, WORKLOAD, "PERMISSIVE"),
+      );
+      t.equal(compiled.port(80).policy, "shop/c", creationTimestamp);
+      t.strictSame(
+        compiled.overruled.map(({ loser }) => loser),
+        ["shop/a", "shop/b"],
+      );
+    }
+  }
+  t.end();
+});
+
 void t.test("of two without a time the first name counts", (t) => {
   const make = (name: string): PeerAuthenticationResource =>
     peerAuthentication(name, { mtls: { mode: "PERMISSIVE" } });

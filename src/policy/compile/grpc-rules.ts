@@ -11,7 +11,8 @@ import type {
 } from "../../resources/grpc-route/spec.ts";
 import type { PathMatch } from "../../resources/http-route/spec.ts";
 import type { RouteEntry } from "../router/candidate.ts";
-import { createdAt, nameOf } from "./held/held.ts";
+import { createdAt } from "../../resources/envelope.ts";
+import { nameOf } from "./held/held.ts";
 import {
   compileRule,
   type RuleContext,

@@ -9,7 +9,7 @@ import type {
   HTTPRouteRule,
 } from "../../resources/http-route/spec.ts";
 import { DEFAULT_WEIGHT } from "../../resources/http-route/spec.ts";
-import type { Resource } from "../../resources/envelope.ts";
+import { createdAt, type Resource } from "../../resources/envelope.ts";
 import type { MeshSettings } from "../../resources/mesh/schema.ts";
 import type {
   BackendFilter,
@@ -29,7 +29,7 @@ import type {
 } from "../snapshot.ts";
 import { effectiveTimeouts } from "../timeout.ts";
 import { compileRedirect, compileRewrite } from "../routing/url-rewrite.ts";
-import { createdAt, nameOf } from "./held/held.ts";
+import { nameOf } from "./held/held.ts";
 
 /** What the compiling of a rule looks up, and where it says what the rule refers to. */
 export interface RuleContext {

@@ -1,5 +1,4 @@
 /** Which of two resources that claim the same thing wins: the oldest, as a whole (trap 13); between kinds of routes, GRPCRoute (trap 9). */
-import { parseTimestamp } from "../../core/clock.ts";
 import {
   atOnce,
   filterSteps,
@@ -8,7 +7,13 @@ import {
   type Steps,
 } from "../../core/slices.ts";
 import { accountOf, addressLosses } from "../ownership/address-owners.ts";
-import { formatKey, formatName, keyOf, type Resource } from "../envelope.ts";
+import {
+  createdAt,
+  formatKey,
+  formatName,
+  keyOf,
+  type Resource,
+} from "../envelope.ts";
 import { GRPC_ROUTE } from "../grpc-route/schema.ts";
 import { HTTP_ROUTE } from "../http-route/schema.ts";
 import type { ParentRef } from "../http-route/spec.ts";
@@ -70,11 +75,6 @@ function byAge(left: Aged<unknown>, right: Aged<unknown>): number {
 
 function nameOf({ metadata }: Resource): string {
   return formatName(metadata.namespace ?? "", metadata.name);
-}
-
-function createdAt({ metadata }: Resource): number {
-  const at = parseTimestamp(metadata.creationTimestamp ?? "");
-  return Number.isNaN(at) ? Infinity : at;
 }
 
 interface Claim {

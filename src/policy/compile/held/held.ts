@@ -1,5 +1,4 @@
 /** A resource as compiling keeps it: its own, never changed, with what is asked of it again and again. */
-import { parseTimestamp } from "../../../core/clock.ts";
 import type { AuthorizationPolicyResource } from "../../../resources/authorization-policy/spec.ts";
 import {
   formatName,
@@ -60,16 +59,6 @@ export function byAge(left: Held, right: Held): number {
     left.age - right.age ||
     (left.name === right.name ? 0 : left.name < right.name ? -1 : 1)
   );
-}
-
-/** Milliseconds since the epoch, by the store; without a time (resources from files) younger than all, so that names decide. */
-export function createdAt(resource: Resource): number {
-  const { creationTimestamp } = resource.metadata;
-  const time =
-    creationTimestamp === undefined
-      ? Number.NaN
-      : parseTimestamp(creationTimestamp);
-  return Number.isNaN(time) ? Number.MAX_SAFE_INTEGER : time;
 }
 
 /** "NAMESPACE/NAME" */

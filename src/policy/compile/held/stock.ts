@@ -5,6 +5,7 @@ import { PersistentMap, type MapEdit } from "../../../core/persistent/map.ts";
 import type { Steps } from "../../../core/slices.ts";
 import { AUTHORIZATION_POLICY } from "../../../resources/authorization-policy/schema.ts";
 import {
+  createdAt,
   formatKey,
   keyOf,
   type Resource,
@@ -22,7 +23,7 @@ import { TELEMETRY } from "../../../resources/telemetry/schema.ts";
 import { TRAFFIC_POLICY } from "../../../resources/traffic-policy/schema.ts";
 import { validate } from "../../../resources/validate.ts";
 import { WORKLOAD } from "../../../resources/workload/schema.ts";
-import { createdAt, nameOf, type Held } from "./held.ts";
+import { nameOf, type Held } from "./held.ts";
 
 /** What makes one set of resources of another. */
 export interface Difference {
