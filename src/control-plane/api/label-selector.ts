@@ -4,15 +4,19 @@ export type LabelSelector = (
   labels: Readonly<Record<string, string>> | undefined,
 ) => boolean;
 
+/** Terms of a selector, the values of sets among them: it is held against each of thousands of resources. */
+export const MOST_TERMS = 64;
+
 const KEY = "([A-Za-z0-9](?:[A-Za-z0-9._/-]*[A-Za-z0-9])?)";
 const VALUE = "([A-Za-z0-9._-]*)";
 const EXISTS = new RegExp(`^(!?)\\s*${KEY}$`);
 const EQUALS = new RegExp(`^${KEY}\\s*(==?|!=)\\s*${VALUE}$`);
 const SET = new RegExp(`^${KEY}\\s+(in|notin)\\s*\\(([^()]*)\\)$`);
 
-/** Undefined where the text is not a selector. An empty text selects everything. */
+/** Undefined where the text is not a selector, or has too many terms. An empty text selects everything. */
 export function parseLabelSelector(text: string): LabelSelector | undefined {
   if (text.trim() === "") return () => true;
+  if (text.split(",", MOST_TERMS + 1).length > MOST_TERMS) return undefined;
   const terms: LabelSelector[] = [];
   for (const part of split(text)) {
     const term = parseTerm(part.trim());

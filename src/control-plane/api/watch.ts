@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import { PassThrough, type Readable } from "node:stream";
 import type { Clock } from "../../core/clock.ts";
+import { pauses } from "../../core/slices.ts";
 import type { Resource } from "../../resources/envelope.ts";
 import type { KindDefinition } from "../../resources/kind.ts";
 import { CompactedError, type Change, type Store } from "../store/store.ts";
@@ -67,7 +68,10 @@ export async function openWatch(options: WatchOptions): Promise<Readable> {
 
   const run = async (): Promise<void> => {
     let revision = start;
+    // What does not match is not sent, so no slow reader gives others their turn.
+    const pause = pauses(clock);
     for (const object of listing?.resources ?? []) {
+      await pause();
       if (!options.matches(object.metadata.labels)) continue;
       known.add(idOf(object));
       await send({ type: "ADDED", object });
@@ -80,6 +84,7 @@ export async function openWatch(options: WatchOptions): Promise<Readable> {
     });
     try {
       for await (const change of store.watch(start, signal)) {
+        await pause();
         const event = eventOf(change, options, known);
         if (event !== undefined) await send(event);
         revision = change.revision;

@@ -1,6 +1,9 @@
 /** Label selectors as Kubernetes documents them ("Labels and Selectors"). */
 import t from "tap";
-import { parseLabelSelector } from "../../../src/control-plane/api/label-selector.ts";
+import {
+  MOST_TERMS,
+  parseLabelSelector,
+} from "../../../src/control-plane/api/label-selector.ts";
 
 const LABELS = { app: "web", version: "v1", "wherry.dev/x": "" };
 
@@ -48,5 +51,21 @@ void t.test("what is no selector is not guessed at", (t) => {
     "-x",
   ])
     t.equal(parseLabelSelector(text), undefined, text);
+  t.end();
+});
+
+void t.test("terms and values are counted together", (t) => {
+  const many = (count: number): string => Array(count).fill("a").join(",");
+  for (const [before, after] of [
+    ["", ""],
+    ["a in (", ")"],
+    ["!b,a notin (a,", "),c=d"],
+  ] as const) {
+    const taken = before.split(",").length + after.split(",").length - 2;
+    const of = (count: number): string =>
+      `${before}${many(count - taken)}${after}`;
+    t.type(parseLabelSelector(of(MOST_TERMS)), "function", `${before}…`);
+    t.equal(parseLabelSelector(of(MOST_TERMS + 1)), undefined, `${before}…`);
+  }
   t.end();
 });

@@ -3,7 +3,13 @@ import { once } from "node:events";
 import { request, type ClientRequest } from "node:http";
 import t from "tap";
 import { MOST_BODIES_OF_TOKEN } from "../../../src/control-plane/api/bodies.ts";
+import { ResourceHandlers } from "../../../src/control-plane/api/routes/resource-handlers.ts";
 import { startApi } from "../../../src/control-plane/api/server.ts";
+import { openWatch } from "../../../src/control-plane/api/watch.ts";
+import type { Clock } from "../../../src/core/clock.ts";
+import type { Resource } from "../../../src/resources/envelope.ts";
+import { SERVICE } from "../../../src/resources/service/schema.ts";
+import { fakeClock } from "../../support/clocks/fake-clock.ts";
 import { fields, rig, service, SHOP } from "../../support/control-plane/api.ts";
 
 const PATH = `${SHOP}/services/a`;
@@ -143,3 +149,99 @@ void t.test(
     for (const sent of begun) sent.destroy();
   },
 );
+
+void t.test("a label selector of more than 64 terms is 400", async (t) => {
+  const { call } = await rig(t);
+  const list = (terms: number, more = ""): ReturnType<typeof call> =>
+    call(
+      "GET",
+      `${SHOP}/services?labelSelector=${Array(terms).fill("!a").join()}${more}`,
+    );
+  t.equal((await list(64)).code, 200);
+  for (const more of ["", "&watch=1"]) {
+    const refused = await list(65, more);
+    t.equal(refused.code, 400);
+    t.same(fields(refused), ["labelSelector"]);
+    t.match(refused.text, /expected at most 64 terms and values/);
+  }
+});
+
+/** By it, each look at the time is a millisecond of work. */
+function workingClock(): Clock {
+  const clock = fakeClock();
+  const now = (): number => {
+    clock.advance(1);
+    return clock.now();
+  };
+  return { ...clock, now, wall: () => clock.wall() };
+}
+
+/** Turns that others have while it runs. */
+async function turnsWhile(run: () => Promise<unknown>): Promise<number> {
+  let turns = 0;
+  const count = (): void => {
+    turns += 1;
+    handle = setImmediate(count);
+  };
+  let handle = setImmediate(count);
+  await run();
+  clearImmediate(handle);
+  return turns;
+}
+
+const MANY: readonly Resource[] = Array.from({ length: 3000 }, (_, index) => ({
+  ...(service(`s${index}`) as unknown as Resource),
+  metadata: { name: `s${index}`, namespace: "shop", resourceVersion: "1" },
+}));
+
+void t.test("others have their turn while a list is selected", async (t) => {
+  const { options } = await rig(t);
+  const { mesh } = await options.mesh.current();
+  const handlers = new ResourceHandlers(
+    {
+      ...options,
+      clock: workingClock(),
+      mesh: {
+        current: () =>
+          Promise.resolve({ mesh: { ...mesh, list: () => MANY }, revision: 1 }),
+      },
+      openStatus: () => Promise.resolve((found) => Promise.resolve(found)),
+    },
+    SERVICE,
+  );
+  const target = {
+    principal: { tokenId: "a", role: "viewer" },
+    author: () => ({ by: "a", from: "b", request: "c" }),
+    ...{ namespace: "shop", name: undefined },
+  } as const;
+  const turns = await turnsWhile(async () => {
+    const { list } = await handlers.list(target, "!app,app");
+    t.same(list.items, []);
+  });
+  t.ok(turns >= 3, `${turns} turns`);
+});
+
+void t.test("others have their turn while a watch begins", async (t) => {
+  const { options } = await rig(t);
+  const end = new AbortController();
+  t.teardown(() => end.abort());
+  const turns = await turnsWhile(async () => {
+    const stream = await openWatch({
+      store: {
+        ...options.store,
+        list: () => Promise.resolve({ resources: MANY, revision: 0 }),
+        // eslint-disable-next-line require-yield
+        watch: async function* () {
+          await once(end.signal, "abort");
+        },
+      },
+      clock: workingClock(),
+      definition: SERVICE,
+      ...{ namespace: "shop", matches: () => false, after: undefined },
+      ...{ bookmarks: true, signal: end.signal },
+    });
+    const [line] = (await once(stream, "data")) as [Buffer];
+    t.match(String(line), /^{"type":"BOOKMARK"/);
+  });
+  t.ok(turns >= 100, `${turns} turns`);
+});

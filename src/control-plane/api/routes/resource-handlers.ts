@@ -1,5 +1,5 @@
 /** What the verbs of the API do to one kind: each is validate → write, once the route has let the caller in (`rights/callers.ts`). */
-import { pauses } from "../../../core/slices.ts";
+import { filterSteps, inSlices, pauses } from "../../../core/slices.ts";
 import {
   deletionFault,
   revocationOfDeleted,
@@ -25,7 +25,11 @@ import {
   type ValidResource,
 } from "../resource-validation.ts";
 import { ApiError, success, type StatusBody } from "../errors.ts";
-import { parseLabelSelector, type LabelSelector } from "../label-selector.ts";
+import {
+  MOST_TERMS,
+  parseLabelSelector,
+  type LabelSelector,
+} from "../label-selector.ts";
 import { mergePatch } from "../merge-patch.ts";
 import type { ApiOptions } from "../options.ts";
 import { WORKLOAD } from "../../../resources/workload/schema.ts";
@@ -85,13 +89,17 @@ export class ResourceHandlers {
     const { kind, apiVersion } = this.#definition;
     const matches = readSelector(selector);
     const { mesh, revision } = await this.#options.mesh.current();
+    const items = await inSlices(
+      filterSteps(mesh.list(kind, target.namespace), ({ metadata }) =>
+        matches(metadata.labels),
+      ),
+      pauses(this.#options.clock),
+    );
     const list = {
       apiVersion,
       kind: `${kind}List`,
       metadata: { resourceVersion: String(revision) },
-      items: mesh
-        .list(kind, target.namespace)
-        .filter(({ metadata }) => matches(metadata.labels)),
+      items,
     };
     return { list, complete: await this.#options.openStatus() };
   }
@@ -267,18 +275,12 @@ function forbid(why: string | undefined): void {
 /** Throws ApiError BadRequest. */
 export function readSelector(text: string | undefined): LabelSelector {
   const selector = parseLabelSelector(text ?? "");
-  if (selector === undefined)
-    throw new ApiError(
-      "BadRequest",
-      "the query is invalid: labelSelector is not a label selector",
-      [
-        {
-          field: "labelSelector",
-          message:
-            'is not a label selector such as "app=web,version!=v1,tier in (a,b),!old"',
-        },
-      ],
-    );
+  if (selector === undefined) {
+    const message = `invalid label selector: expected at most ${MOST_TERMS} terms and values, such as "app=web,version!=v1,tier in (a,b),!old"`;
+    throw new ApiError("BadRequest", `the query is invalid: ${message}`, [
+      { field: "labelSelector", message },
+    ]);
+  }
   return selector;
 }
 

@@ -14,6 +14,7 @@ import { authorIn, principalOf } from "../rights/authentication.ts";
 import { JSON_TYPES, YAML_TYPES } from "../bodies.ts";
 import type { Callers } from "../rights/callers.ts";
 import { answers } from "../documentation.ts";
+import { MOST_TERMS } from "../label-selector.ts";
 import { sendLong } from "../long-list.ts";
 import { isWatch } from "../reads.ts";
 import type { ApiOptions } from "../options.ts";
@@ -46,7 +47,7 @@ const LIST_QUERY: TSchema = Type.Object(
     labelSelector: Type.Optional(
       Type.String({
         maxLength: 4096,
-        description: 'such as "app=web,version!=v1"',
+        description: `such as "app=web,version!=v1"; at most ${MOST_TERMS} terms, with the values of sets`,
       }),
     ),
     watch: Type.Optional(

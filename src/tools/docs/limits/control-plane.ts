@@ -12,6 +12,7 @@ import {
   MOST_VALUES,
   YAML_LIMIT,
 } from "../../../control-plane/api/bodies.ts";
+import { MOST_TERMS } from "../../../control-plane/api/label-selector.ts";
 import { AUDIT_LIMITS } from "../../../control-plane/audit/audit.ts";
 import { MOST_TOLD } from "../../../control-plane/api/apply/refusals.ts";
 import type { ApiReason } from "../../../control-plane/api/errors.ts";
@@ -210,6 +211,12 @@ export const API_LIMITS: readonly Limit[] = [
     name: "causes in a Status",
     default: count(MOST_CAUSES),
     beyond: "further causes are counted",
+  },
+  {
+    name: "terms of a label selector, with the values of its sets",
+    default: count(MOST_TERMS),
+    beyond: "400",
+    reasons: reasons("BadRequest"),
   },
   {
     name: "history for watches",
