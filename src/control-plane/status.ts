@@ -20,12 +20,14 @@ import type { ObservedCalls } from "./observed/observed-calls.ts";
 import { leadingServices } from "./observed/leading-services.ts";
 import { shadowStatuses } from "./observed/views.ts";
 import type { MeshSource, MeshView } from "./push/catalogue/mesh-view.ts";
-import type { InForce, PushStatus } from "./push/status.ts";
+import type { InForce, PushStatus, Refusing } from "./push/status.ts";
 import type { Lease } from "./registry/lease.ts";
 import { WORKLOAD } from "../resources/workload/schema.ts";
 
-/** Opens a reading of the mesh as it is; what it gives is the resource with its status. */
-export type OpenStatus = () => Promise<StatusReader>;
+/** Opens a reading of the mesh as it is; what it gives is the resource with its status. `mayRead`: of which sidecars a status may tell. */
+export type OpenStatus = (
+  mayRead: (sidecar: Pick<Refusing, "namespace">) => boolean,
+) => Promise<StatusReader>;
 export type StatusReader = (resource: Resource) => Promise<Resource>;
 
 /** Named in a message; `GET /status` has them all. */
@@ -33,7 +35,7 @@ const MOST_REFUSALS = 5;
 
 export interface StatusSources {
   readonly mesh: MeshSource;
-  readonly push: Pick<PushStatus, "inForce" | "status">;
+  readonly push: Pick<PushStatus, "inForce" | "refusing">;
   /** Looks up the Workload "NAMESPACE/NAME", where a sidecar registered it. */
   readonly lease: (workload: string) => Pick<Lease, "unconfirmed"> | undefined;
   readonly observed: ObservedCalls;
@@ -51,43 +53,47 @@ interface View {
 export function makeStatusReader(sources: StatusSources): OpenStatus {
   const { push, lease } = sources;
   const ownDoubts = makeChecked();
-  return async () => {
+  return async (mayRead) => {
     const { mesh } = await sources.mesh.current();
-    let refusals: Promise<readonly string[]> | undefined;
+    let refusing: readonly Refusing[] | undefined;
     const checkReach = reachChecker(mesh.reach());
     const view: View = { mesh, checkReach, ownDoubts, lease };
     let shadows: ReturnType<typeof shadowStatuses> | undefined;
-    return async (resource) => {
+    return (resource) => {
       // Nobody looks through all sidecars where none of them refuses anything.
       const { resourceVersion = "" } = resource.metadata;
-      const inForce = push.inForce(keyOf(resource), resourceVersion);
-      if (inForce.refused > 0) refusals ??= refusalsOf(push);
+      const key = keyOf(resource);
+      const inForce = push.inForce(key, resourceVersion);
+      if (inForce.refused > 0) refusing ??= push.refusing().filter(mayRead);
       const conditions = conditionsOf(
         resource,
         view,
-        programmed(inForce, (await refusals) ?? []),
+        programmed(inForce, refusalsOf(key, refusing ?? [])),
       );
       if (!isKind(AUTHORIZATION_POLICY, resource) || isInForce(resource))
-        return { ...resource, status: { conditions } };
+        return Promise.resolve({ ...resource, status: { conditions } });
       shadows ??= shadowStatuses(sources.observed, (policy) =>
         leadingServices(view.mesh, [policy]),
       );
       const shadow = shadows(resource);
-      return { ...resource, status: { conditions, shadow } };
+      return Promise.resolve({ ...resource, status: { conditions, shadow } });
     };
   };
 }
 
-async function refusalsOf(
-  push: StatusSources["push"],
-): Promise<readonly string[]> {
-  return (await push.status())
-    .flatMap(({ namespace, name, refused }) =>
-      refused === undefined
-        ? []
-        : [`${formatName(namespace, name)}: ${refused.reason}`],
-    )
-    .slice(0, MOST_REFUSALS);
+/** Why sidecars refused this resource, or what came with it. */
+function refusalsOf(
+  key: ResourceKey,
+  refusing: readonly Refusing[],
+): readonly string[] {
+  const refusals: string[] = [];
+  for (const sidecar of refusing) {
+    if (!sidecar.has(key)) continue;
+    const { namespace, name, reason } = sidecar;
+    refusals.push(`${formatName(namespace, name)}: ${reason}`);
+    if (refusals.length === MOST_REFUSALS) break;
+  }
+  return refusals;
 }
 
 /** `inForce`: how far the resource is. */

@@ -9,10 +9,7 @@ import {
   type StatusSources,
 } from "../../src/control-plane/status.ts";
 import type { Lease } from "../../src/control-plane/registry/lease.ts";
-import type {
-  InForce,
-  SidecarStatus,
-} from "../../src/control-plane/push/status.ts";
+import type { InForce, Refusing } from "../../src/control-plane/push/status.ts";
 import { openMemoryStore } from "../../src/control-plane/store/memory.ts";
 import { StoreError, type Store } from "../../src/control-plane/store/store.ts";
 import { silentLogger } from "../../src/core/log.ts";
@@ -36,7 +33,9 @@ const SERVICE = (name: string): Resource => ({
 interface World {
   readonly store: Store;
   inForce: InForce;
-  refused: readonly string[];
+  refusing: readonly Refusing[];
+  /** The namespaces that the reader may read. */
+  readable: readonly string[];
   readonly leases: Map<string, Pick<Lease, "unconfirmed">>;
   readonly conditions: (
     name: string,
@@ -61,43 +60,24 @@ async function world(t: {
   const made: World = {
     store,
     inForce: { have: 0, of: 0, refused: 0 },
-    refused: [],
+    refusing: [],
+    readable: ["shop"],
     leases: new Map(),
     advance: (ms) => clock.advance(ms),
     async conditions(name, kind = "TrafficPolicy") {
       const found = await store.get({ kind, namespace: "shop", name });
-      const complete = found && (await (await openStatus())(found));
+      const complete = found && (await (await openStatus(mayRead))(found));
       return Object.fromEntries(
         (complete?.status?.conditions ?? []).map((one) => [one.type, one]),
       );
     },
   };
   const push: StatusSources["push"] = {
-    status: () =>
-      Promise.resolve(
-        made.refused.map((reason, index): SidecarStatus => ({
-          name: `web-${index}`,
-          namespace: "shop",
-          serviceAccount: "web",
-          labels: {},
-          identity: "",
-          connected: true,
-          connectedSince: 0,
-          peer: "",
-          pending: false,
-          certificateSerial: "A1",
-          certificateExpiresAt: 0,
-          trust: { root: "", issuedAt: 0 },
-          agent: { version: "", schema: 1 },
-          refused: {
-            version: { store: "", revision: 1, digest: "" },
-            reason,
-            at: 0,
-          },
-        })),
-      ),
+    refusing: () => made.refusing,
     inForce: () => made.inForce,
   };
+  const mayRead = ({ namespace }: { readonly namespace: string }): boolean =>
+    made.readable.includes(namespace);
   const openStatus = makeStatusReader({
     ...{ mesh, push },
     lease: (workload) => made.leases.get(workload),
@@ -137,6 +117,11 @@ void t.test(
   },
 );
 
+const refusing = (reason: string, namespace = "shop"): Refusing => ({
+  ...{ namespace, name: "web-1", reason },
+  has: () => true,
+});
+
 void t.test(
   "Programmed counts the sidecars and says why some refuse",
   async (t) => {
@@ -149,20 +134,46 @@ void t.test(
         { have: 1, of: 3, refused: 2 },
         "False",
         "Refused",
-        /1 of 3 sidecars, refused by 2; shop\/web-0: bad/,
+        /1 of 3 sidecars, refused by 2; shop\/web-1: bad/,
       ],
       [{ have: 3, of: 3, refused: 0 }, "True", "Programmed", /3 of 3/],
     ];
     for (const [inForce, status, reason, message] of rows) {
       w.inForce = inForce;
-      w.refused = Array.from({ length: inForce.refused }, () => "bad");
+      w.refusing = Array.from({ length: inForce.refused }, () =>
+        refusing("bad"),
+      );
       const { Programmed } = await w.conditions("orders", "Service");
       t.match(Programmed, { status, reason, message, observedGeneration: 1 });
     }
     w.inForce = { have: 0, of: 9, refused: 9 };
-    w.refused = Array.from({ length: 9 }, (_, index) => `reason ${index}`);
+    w.refusing = Array.from({ length: 9 }, (_, index) =>
+      refusing(`reason ${index}`),
+    );
     const { Programmed } = await w.conditions("orders", "Service");
     t.match(Programmed?.message, /reason 4$/, "a message names but a few");
+  },
+);
+
+void t.test(
+  "Programmed names the sidecars that refused this resource, as far as the reader may see them",
+  async (t) => {
+    const w = await world(t);
+    await w.store.put(SERVICE("orders"), undefined);
+    w.inForce = { have: 0, of: 3, refused: 2 };
+    w.refusing = [
+      ...Array.from({ length: 9 }, () => refusing("secret", "bank")),
+      { ...refusing("of another push"), has: () => false },
+      { ...refusing("bad"), has: ({ name }) => name === "orders" },
+    ];
+    const message = async (): Promise<string | undefined> =>
+      (await w.conditions("orders", "Service"))["Programmed"]?.message;
+    const count = "in force at 0 of 3 sidecars, refused by 2";
+    t.equal(await message(), `${count}; shop/web-1: bad`);
+    w.readable = [];
+    t.equal(await message(), count);
+    w.readable = ["bank"];
+    t.match(await message(), /; bank\/web-1: secret$/);
   },
 );
 
@@ -227,13 +238,14 @@ void t.test("a mesh that cannot be read now can be read later", async (t) => {
           : Promise.resolve({ mesh, revision: 1 }),
     },
     push: {
-      status: () => Promise.resolve([]),
+      refusing: () => [],
       inForce: () => ({ have: 0, of: 0, refused: 0 }),
     },
   });
-  await t.rejects(openStatus(), StoreError);
+  const mayRead = (): boolean => true;
+  await t.rejects(openStatus(mayRead), StoreError);
   broken = false;
-  const { status } = await (await openStatus())(stored);
+  const { status } = await (await openStatus(mayRead))(stored);
   t.equal(status?.conditions.length, 4);
 });
 
@@ -248,15 +260,15 @@ void t.test("sidecars are looked through once a list at most", async (t) => {
         current: () => Promise.resolve({ mesh, revision: 1 }),
       },
       push: {
-        status: () => {
+        refusing: () => {
           looked += 1;
-          return Promise.resolve([]);
+          return [];
         },
         inForce: () => ({ have: 0, of: 9, refused }),
       },
     });
   const read = async (refused: number): Promise<void> => {
-    const complete = await openStatus(refused)();
+    const complete = await openStatus(refused)(() => true);
     await Promise.all(
       Array.from({ length: 9 }, (_, index) => complete(SERVICE(`s${index}`))),
     );

@@ -95,9 +95,7 @@ export async function startPushServer(
   });
   const leaveTrust = options.trust?.subscribe(() => void sidecars.trustMoved());
   const feed = await startFeed({
-    store,
-    clock,
-    logger,
+    ...{ store, clock, logger },
     gather: options.gather ?? GATHER,
     fieldsSince: options.fieldsSince ?? FIELDS_SINCE,
     onSettled: (moved) => void sidecars.settled(moved),
@@ -128,6 +126,7 @@ export async function startPushServer(
     shown: (instance) => sidecars.shown(instance),
     sidecar: (namespace, name) => sidecars.sidecar(namespace, name),
     inForce: (key, version) => feed.catalogue.inForce(key, version),
+    refusing: () => sidecars.refusing(),
     configOf: (sidecar, asked) => sidecars.configOf(sidecar, asked),
     statistics: () => ({
       ...sidecars.statistics(),

@@ -3,10 +3,12 @@ import type { WallMs } from "../../core/units.ts";
 import type { Node, UnreadReport } from "../../push/messages.ts";
 import { NODE } from "../../push/names.ts";
 import { BACKDATED } from "../authority/authority.ts";
+import type { ResourceKey } from "../../resources/envelope.ts";
+import type { Entry } from "./catalogue/item.ts";
 import type { View } from "./catalogue/scopes.ts";
 import { saidIn, type HeldConfig } from "./held-config.ts";
 import type { Peer } from "./peer.ts";
-import type { Holds, SidecarStatus } from "./status.ts";
+import type { Holds, Refusing, SidecarStatus } from "./status.ts";
 import type { Subscriptions } from "./asked/subscriptions.ts";
 import type { TrustStatus } from "./trust-push.ts";
 
@@ -38,6 +40,27 @@ export function holdsOf(
 /** The authority sets each certificate back. */
 function issuedAt({ certificateNotBefore }: Peer): WallMs {
   return certificateNotBefore + BACKDATED;
+}
+
+/** `wanted`: the newest version of a resource, where the sidecar should hold it. */
+export function refusingOf(
+  { namespace, name }: Pick<Peer, "namespace" | "name">,
+  { refusal, inForce }: Pick<HeldConfig, "refusal" | "inForce">,
+  wanted: (key: ResourceKey) => Entry | undefined,
+): Refusing | undefined {
+  if (refusal === undefined) return undefined;
+  const { set, reason } = refusal;
+  return {
+    ...{ namespace, name, reason },
+    has(key) {
+      const entry = wanted(key);
+      return (
+        entry !== undefined &&
+        set.entries.get(entry.slot)?.whole === entry &&
+        inForce?.entries.get(entry.slot)?.whole !== entry
+      );
+    },
+  };
 }
 
 export function statusOf(state: SessionState): SidecarStatus {

@@ -3,7 +3,7 @@ import { status } from "@grpc/grpc-js";
 import type { Logger } from "../../core/log.ts";
 import type { MonotonicMs } from "../../core/units.ts";
 import type { DeltaRequest, Node } from "../../push/messages.ts";
-import { NODE, RESOURCE_TYPE } from "../../push/names.ts";
+import { NODE, resourceName, RESOURCE_TYPE } from "../../push/names.ts";
 import type { Entry, Form } from "./catalogue/item.ts";
 import { difference, ScopedSet } from "./catalogue/scoped-set.ts";
 import type { InterestChange } from "./catalogue/interests.ts";
@@ -29,8 +29,8 @@ import {
   messagesOf,
   type PushMessage,
 } from "./push-messages.ts";
-import type { SidecarConfig, SidecarStatus } from "./status.ts";
-import { holdsOf, statusOf } from "./session-status.ts";
+import type { Refusing, SidecarConfig, SidecarStatus } from "./status.ts";
+import { holdsOf, refusingOf, statusOf } from "./session-status.ts";
 import {
   Subscriptions,
   type SubscriptionFault,
@@ -111,6 +111,15 @@ export class Session {
       pending: this.#push !== undefined,
       connected: !this.#ended,
       connectedSince: this.#connectedSince,
+    });
+  }
+
+  /** Undefined where it refuses nothing. */
+  get refusing(): Refusing | undefined {
+    const { catalogue } = this.#options.feed;
+    return refusingOf(this.peer, this.#known, (key) => {
+      const entry = catalogue.get(resourceName(key));
+      return entry && this.view.set.entries.get(entry.slot) && entry;
     });
   }
 

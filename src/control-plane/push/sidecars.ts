@@ -22,6 +22,7 @@ import type { Counters, SessionOptions } from "./session-options.ts";
 import type {
   PushStatistics,
   PushStatus,
+  Refusing,
   SidecarConfig,
   SidecarStatus,
 } from "./status.ts";
@@ -176,6 +177,12 @@ export class Sidecars implements Omit<PushStatus, "statistics" | "inForce"> {
       .flatMap((instance) => this.#newest(instance)?.status ?? [])
       .sort(byName);
     return oldest === undefined ? undefined : this.#withLease(oldest);
+  }
+
+  refusing(): readonly Refusing[] {
+    return [...this.#instances.values()].flatMap(
+      (streams) => streams.at(-1)?.refusing ?? [],
+    );
   }
 
   configOf(

@@ -99,6 +99,15 @@ export interface InForce {
   readonly withheld?: number;
 }
 
+/** A sidecar that refused what it was pushed last, and why. */
+export interface Refusing {
+  readonly namespace: string;
+  readonly name: string;
+  readonly reason: string;
+  /** Whether it should hold the resource and has refused it: what it has in force all the same is not refused. */
+  has(key: ResourceKey): boolean;
+}
+
 export interface PushStatistics {
   /** Revisions sent. */
   readonly pushes: number;
@@ -124,6 +133,8 @@ export interface PushStatus {
   sidecar(namespace: string, name: string): SidecarStatus | undefined;
   /** `resourceVersion` is that of the resource as the store has it. */
   inForce(key: ResourceKey, resourceVersion: string): InForce;
+  /** The connected sidecars that refuse what they were pushed last. */
+  refusing(): readonly Refusing[];
   /**
    * What the connected sidecar acknowledged last; undefined where it has acknowledged nothing on its stream, or has none. `asked`:
    * names of hosts and addresses (`push/interest.ts`); what it would be given for them is added.

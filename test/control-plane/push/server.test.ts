@@ -248,6 +248,15 @@ void t.test(
       of: 2,
       refused: 1,
     });
+    const refusing = plane.push.refusing();
+    t.match(refusing, [
+      { namespace: "shop", name: "web-1", reason: "I cannot compile this" },
+    ]);
+    t.same(
+      [keyOf(written), keyOf(MESH)].map((key) => refusing[0]?.has(key)),
+      [true, false],
+      "what it has in force it does not refuse",
+    );
     t.same(plane.push.inForce(keyOf(MESH), "1"), {
       have: 2,
       of: 2,
@@ -261,6 +270,7 @@ void t.test(
     await until(
       async () => (await statusOf(plane.push, "web-1"))?.refused === undefined,
     );
+    t.same(plane.push.refusing(), []);
     t.same(plane.push.inForce(keyOf(written), version), {
       have: 0,
       of: 0,

@@ -136,6 +136,12 @@ export async function rig(
           each.namespace === namespace && each.name === name && each.connected,
       ),
     inForce: () => world.inForce,
+    refusing: () =>
+      world.sidecars.flatMap(({ namespace, name, refused }) =>
+        refused === undefined
+          ? []
+          : [{ namespace, name, reason: refused.reason, has: () => true }],
+      ),
     configOf: (_sidecar: unknown, asked?: readonly string[]) => {
       world.asked = asked;
       return world.config;

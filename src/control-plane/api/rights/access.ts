@@ -44,6 +44,13 @@ export function refusal(
     : `${holding(principal)} is for the namespaces ${namespaces.join(", ")}, not for ${namespace}`;
 }
 
+/** Whether the principal may read what is of a namespace. */
+export function readsOf(
+  principal: Principal,
+): (of: { readonly namespace: string }) => boolean {
+  return ({ namespace }) => refusal(principal, "read", namespace) === undefined;
+}
+
 function holding({ certificate }: Principal): string {
   return certificate === undefined ? "this token" : "this client certificate";
 }

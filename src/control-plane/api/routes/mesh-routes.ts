@@ -2,7 +2,7 @@
 import type { FastifyContextConfig } from "fastify";
 import { filterSteps, inSlices, pauses } from "../../../core/slices.ts";
 import { activeFaults } from "../../faults.ts";
-import { refusal } from "../rights/access.ts";
+import { readsOf } from "../rights/access.ts";
 import type { Api } from "../api.ts";
 import { recordAct } from "../../audit/audit.ts";
 import { authorIn, principalOf } from "../rights/authentication.ts";
@@ -50,12 +50,7 @@ function addStatus(api: Api, options: ApiOptions): void {
       },
     },
     async (request, reply) => {
-      const principal = principalOf(request);
-      const mayRead = ({
-        namespace,
-      }: {
-        readonly namespace: string;
-      }): boolean => refusal(principal, "read", namespace) === undefined;
+      const mayRead = readsOf(principalOf(request));
       const pause = pauses(clock);
       const unconfirmed = await options.unconfirmed();
       const body = {

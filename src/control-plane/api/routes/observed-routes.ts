@@ -8,7 +8,7 @@ import type { Api } from "../api.ts";
 import { answers } from "../documentation.ts";
 import { sendLong } from "../long-list.ts";
 import type { ApiOptions } from "../options.ts";
-import { refusal } from "../rights/access.ts";
+import { readsOf } from "../rights/access.ts";
 import { principalOf } from "../rights/authentication.ts";
 import { NO_QUERY } from "./route-parts.ts";
 
@@ -100,10 +100,9 @@ function addEgress(api: Api, { outside, clock }: ApiOptions): void {
       },
     },
     async (request, reply) => {
-      const principal = principalOf(request);
       const { callers, dropped } = outsideCallers(
         outside,
-        ({ namespace }) => refusal(principal, "read", namespace) === undefined,
+        readsOf(principalOf(request)),
       );
       const body = { now: clock.wall(), dropped, callers };
       return sendLong(reply, body, "callers", clock);
@@ -129,12 +128,11 @@ function addPlaintext(
       },
     },
     async (request, reply) => {
-      const principal = principalOf(request);
       const { mesh: view } = await mesh.current();
       const { callers, dropped } = await plaintextCallers(
         observed,
         view,
-        ({ namespace }) => refusal(principal, "read", namespace) === undefined,
+        readsOf(principalOf(request)),
         pauses(clock),
       );
       const body = { now: clock.wall(), dropped, callers };

@@ -33,7 +33,7 @@ import {
 import { mergePatch } from "../merge-patch.ts";
 import type { ApiOptions } from "../options.ts";
 import { WORKLOAD } from "../../../resources/workload/schema.ts";
-import { isFullAdmin } from "../rights/access.ts";
+import { isFullAdmin, readsOf } from "../rights/access.ts";
 import {
   leaseRefusal,
   meshRefusal,
@@ -101,12 +101,14 @@ export class ResourceHandlers {
       metadata: { resourceVersion: String(revision) },
       items,
     };
-    return { list, complete: await this.#options.openStatus() };
+    const mayRead = readsOf(target.principal);
+    return { list, complete: await this.#options.openStatus(mayRead) };
   }
 
   async get(target: Target): Promise<Resource> {
     const found = await this.#find(target);
-    const complete = await this.#options.openStatus();
+    const mayRead = readsOf(target.principal);
+    const complete = await this.#options.openStatus(mayRead);
     return complete(found);
   }
 

@@ -5,7 +5,14 @@ import { API_REASONS } from "../../../../src/control-plane/api/errors.ts";
 import { authenticate } from "../../../../src/control-plane/tokens.ts";
 import { KINDS } from "../../../../src/resources/registry.ts";
 import { parseToken } from "../../../../src/push/token.ts";
-import { fields, rig } from "../../../support/control-plane/api.ts";
+import { MESH } from "../../../support/control-plane/push-control-plane.ts";
+import {
+  fields,
+  OWN,
+  rig,
+  service,
+  SHOP,
+} from "../../../support/control-plane/api.ts";
 
 function sidecar(namespace: string): SidecarStatus {
   return {
@@ -93,6 +100,38 @@ void t.test("status shows the sidecars that the token may see", async (t) => {
   t.match(some.body["sidecars"], [{ namespace: "shop" }]);
   t.equal((some.body["sidecars"] as unknown[]).length, 1);
 });
+
+void t.test(
+  "no condition names sidecars that the token may not see, nor their reasons",
+  async (t) => {
+    const { call, as, world, clock } = await rig(t);
+    const refused = (namespace: string): SidecarStatus => ({
+      ...sidecar(namespace),
+      refused: {
+        version: { store: "", revision: 1, digest: "" },
+        reason: `the policy of ${namespace} is odd`,
+        at: 0,
+      },
+    });
+    world.sidecars = [refused("bank"), refused("shop")];
+    world.inForce = { have: 0, of: 2, refused: 2 };
+    await call("PUT", `${SHOP}/services/orders`, service("orders"));
+    await call("PUT", `${OWN}/meshes/default`, MESH);
+    clock.advance(1000);
+    const shop = await as("viewer", ["shop"]);
+    for (const path of [
+      `${SHOP}/services`,
+      `${SHOP}/services/orders`,
+      `${OWN}/meshes`,
+      `${OWN}/meshes/default`,
+    ]) {
+      const { text } = await call("GET", path, undefined, shop);
+      t.match(text, /refused by 2; shop\/web-1: the policy of shop is odd"/);
+      t.notMatch(text, /bank/, path);
+      t.match((await call("GET", path)).text, /; bank\/web-1: the policy of/);
+    }
+  },
+);
 
 void t.test(
   "the status of many has the bytes that one of few has",
