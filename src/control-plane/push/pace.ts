@@ -1,6 +1,7 @@
 /** How often an instance may ask for what others pay for: a registration is written and pushed to all callers, and a renewal is signed. */
 import { status } from "@grpc/grpc-js";
 import type { Clock } from "../../core/clock.ts";
+import { networkOf } from "../../core/text/network.ts";
 import {
   TokenBuckets,
   type TokenBucketOptions,
@@ -23,7 +24,7 @@ export class Pace {
 
   /** Throws GrpcError where it asks too often. One that has its certificate elsewhere takes nothing from it. */
   take(peer: Peer): void {
-    const asker = `${workloadOf(peer)} ${peer.identity} ${peer.source}`;
+    const asker = `${workloadOf(peer)} ${peer.identity} ${networkOf(peer.source)}`;
     if (!this.#buckets.take(asker, this.#clock.now()))
       throw new GrpcError(
         status.RESOURCE_EXHAUSTED,

@@ -27,6 +27,10 @@ void t.test("an instance has a burst, and then its rate", (t) => {
   t.equal(takes({ ...PEER, name: "web-2" }, 1), 1, "another instance");
   t.equal(takes({ ...OTHER, name: PEER.name }, 1), 1, "another identity");
   t.equal(takes({ ...PEER, source: "10.9.9.9" }, 1), 1, "a copy elsewhere");
+  const at = (source: string): Peer => ({ ...PEER, source });
+  t.equal(takes(at("2001:db8::1"), 100), REQUESTS.burst);
+  t.equal(takes(at("2001:db8::1:2"), 1), 0, "the same /64");
+  t.equal(takes(at("2001:db8:0:1::1"), 1), 1, "another /64");
   clock.advance(5000);
   t.equal(takes(PEER, 100), 5 * REQUESTS.rate);
   t.end();

@@ -1,5 +1,6 @@
 /** How much of the control plane's time each instance has taken by what it asks for, and how long it waits until it may take more. */
 import type { Clock } from "../../../core/clock.ts";
+import { networkOf } from "../../../core/text/network.ts";
 import type { MonotonicMs } from "../../../core/units.ts";
 import { threadCpu } from "../../../runtime/thread-cpu.ts";
 import type { Peer } from "../peer.ts";
@@ -60,5 +61,5 @@ export class Debts {
 
 /** A copy of the certificate elsewhere takes nothing from it. */
 function instanceOf({ namespace, name, identity, source }: Instance): string {
-  return `${namespace}/${name} ${identity} ${source}`;
+  return `${namespace}/${name} ${identity} ${networkOf(source)}`;
 }

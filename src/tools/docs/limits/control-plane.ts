@@ -322,7 +322,7 @@ export const PUSH_LIMITS: readonly Limit[] = [
     beyond: "another use is taken",
   },
   {
-    name: "registrations and renewals of an instance at one address",
+    name: "registrations and renewals of an instance at one address (IPv6: a /64)",
     default: `of each ${count(REQUESTS.burst)} at once, ${perSecond(REQUESTS.rate)}`,
     beyond: "RESOURCE_EXHAUSTED: the sidecar tries again",
     seen: ["the sidecar's log"],
