@@ -1,11 +1,13 @@
 /** API tokens: what each may ask the control plane for. The store keeps hashes only. */
 import { randomUUID, timingSafeEqual } from "node:crypto";
 import { parseTimestamp, timestamp, type Clock } from "../core/clock.ts";
+import { pieces } from "../core/slices.ts";
 import { hashSecret, makeSecret } from "../push/token.ts";
 import { OWN_GROUP } from "../resources/kind.ts";
 import type { Resource } from "../resources/envelope.ts";
 import { ENROLMENT_TOKEN } from "./enrolment/enrolment-token.ts";
 import type { Author } from "./audit/audit.ts";
+import { Endings } from "./store/endings.ts";
 import type { Store } from "./store/store.ts";
 
 /** A kind of the store alone: no API path leads to it and it is never pushed. */
@@ -72,7 +74,6 @@ export async function createApiToken(
     ...(namespaces === undefined ? {} : { namespaces }),
     ...expiry,
   };
-  await sweepTokens(store, clock);
   await store.put(record(id, spec), "absent", author);
   return { id, token: `${PREFIX}.${id}.${secret}`, ...expiry };
 }
@@ -157,12 +158,30 @@ export async function revokeToken(
   return true;
 }
 
-/** Removes what has expired, so that a mesh that makes tokens for years does not pile up dead ones. */
-export async function sweepTokens(store: Store, clock: Clock): Promise<void> {
-  for (const kind of [API_TOKEN, ENROLMENT_TOKEN] as const)
-    for (const { metadata, spec } of (await store.list(kind)).resources)
-      if (hasExpired(spec as { readonly expiresAt?: string }, clock))
-        await store.remove({ kind, namespace: "", name: metadata.name });
+/** To be made at the start. Each call removes what has expired, so that a mesh that makes tokens for years does not pile up dead ones. */
+export function tokenSweep(
+  store: Pick<Store, "list" | "removeAll">,
+  clock: Clock,
+): () => Promise<void> {
+  const endings = new Endings(clock);
+  const isOver = ({ spec }: Resource): boolean => {
+    const { expiresAt } = spec as { readonly expiresAt?: string };
+    return (
+      expiresAt !== undefined && endings.mayErase(parseTimestamp(expiresAt))
+    );
+  };
+  return async () => {
+    for (const kind of [API_TOKEN, ENROLMENT_TOKEN] as const) {
+      const { resources } = await store.list(kind);
+      for (const piece of pieces(resources.filter(isOver)))
+        await store.removeAll(
+          piece.map(({ metadata: { name } }) => ({
+            key: { kind, namespace: "", name },
+            expected: undefined,
+          })),
+        );
+    }
+  };
 }
 
 function hasExpired(

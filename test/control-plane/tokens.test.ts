@@ -2,7 +2,7 @@
 import t from "tap";
 import { createEnrolmentToken } from "../../src/control-plane/enrolment/enrolment-token.ts";
 import { openMemoryStore } from "../../src/control-plane/store/memory.ts";
-import type { Store } from "../../src/control-plane/store/store.ts";
+import type { Removal, Store } from "../../src/control-plane/store/store.ts";
 import {
   API_TOKEN,
   authenticate,
@@ -11,8 +11,12 @@ import {
   hideTokens,
   readmitAdministrator,
   revokeToken,
+  tokenSweep,
 } from "../../src/control-plane/tokens.ts";
 import { fakeClock, type FakeClock } from "../support/clocks/fake-clock.ts";
+
+/** Milliseconds. */
+const DAY = 86_400_000;
 
 function setUp(): { clock: FakeClock; store: Store } {
   const clock = fakeClock();
@@ -62,9 +66,10 @@ void t.test("what is not exactly a live token is refused", async (t) => {
 });
 
 void t.test(
-  "a token ends with its time, and the next one made sweeps it away",
+  "a token ends with its time, and the next sweep takes it away",
   async (t) => {
     const { clock, store } = setUp();
+    const sweep = tokenSweep(store, clock);
     const made = await createApiToken(store, clock, {
       role: "viewer",
       ttl: 60_000,
@@ -83,10 +88,61 @@ void t.test(
     clock.advance(1);
     t.equal(await authenticate(store, clock, made.token), undefined);
     await createApiToken(store, clock, { role: "viewer" });
+    await sweep();
     t.equal((await store.list(API_TOKEN)).resources.length, 1);
     t.equal((await store.list("EnrolmentToken")).resources.length, 0);
   },
 );
+
+void t.test(
+  "a clock that is ahead for a moment ends tokens, and erases none",
+  async (t) => {
+    const { clock, store } = setUp();
+    const sweep = tokenSweep(store, clock);
+    const request = { role: "editor", ttl: 90 * DAY } as const;
+    const { token } = await createApiToken(store, clock, request);
+    clock.jump(365 * DAY);
+    await sweep();
+    t.equal(await authenticate(store, clock, token), undefined);
+    clock.jump(-365 * DAY);
+    t.match(await authenticate(store, clock, token), { role: "editor" });
+  },
+);
+
+void t.test(
+  "what was over at the start goes an hour later: the clock may be ahead",
+  async (t) => {
+    const { clock, store } = setUp();
+    await createApiToken(store, clock, { role: "editor", ttl: DAY });
+    clock.jump(365 * DAY);
+    const sweep = tokenSweep(store, clock);
+    clock.advance(3_599_999);
+    await sweep();
+    t.equal((await store.list(API_TOKEN)).resources.length, 1);
+    clock.advance(1);
+    await sweep();
+    t.equal((await store.list(API_TOKEN)).resources.length, 0);
+  },
+);
+
+void t.test("a sweep of many tokens is a few transactions", async (t) => {
+  const { clock, store } = setUp();
+  for (let count = 0; count < 600; count += 1)
+    await createApiToken(store, clock, { role: "viewer", ttl: 1000 });
+  let transactions = 0;
+  const counted = {
+    list: (kind: string) => store.list(kind),
+    removeAll: (removals: readonly Removal[]) => {
+      transactions += 1;
+      return store.removeAll(removals);
+    },
+  };
+  const sweep = tokenSweep(counted, clock);
+  clock.advance(1000);
+  await sweep();
+  t.equal((await store.list(API_TOKEN)).resources.length, 0);
+  t.equal(transactions, 3);
+});
 
 void t.test(
   "only a live, unrestricted admin token is an administrator",

@@ -12,7 +12,7 @@ import { CONTROL_PLANE_ACCOUNT } from "../own-credentials.ts";
 import type { Store } from "../store/store.ts";
 import { createEnrolmentToken } from "./enrolment-token.ts";
 import { verifyToken } from "./token-use.ts";
-import { sweepTokens } from "../tokens.ts";
+import { tokenSweep } from "../tokens.ts";
 
 export interface BootstrapAccount {
   /** The folder of its token. */
@@ -74,12 +74,13 @@ export function bootstrapFile(directory: string, name: string): string {
 export async function keepBootstrapTokens(
   options: BootstrapOptions,
 ): Promise<() => Promise<void>> {
-  const { accounts, clock } = options;
+  const { accounts, store, clock } = options;
+  const keeping = { ...options, sweep: tokenSweep(store, clock) };
   const stop = new AbortController();
   /** By account: what was said last. */
   const said = new Map<string, string>();
   const look = async (): Promise<void> => {
-    for (const account of accounts) await keepOne(options, account, said);
+    for (const account of accounts) await keepOne(keeping, account, said);
   };
   await look();
   const going = (async () => {
@@ -95,7 +96,7 @@ export async function keepBootstrapTokens(
 }
 
 async function keepOne(
-  options: BootstrapOptions,
+  options: BootstrapOptions & { readonly sweep: () => Promise<void> },
   account: BootstrapAccount,
   said: Map<string, string>,
 ): Promise<void> {
@@ -105,7 +106,7 @@ async function keepOne(
   try {
     if (await isGood(options, account, file)) return;
     await makeDirectory(join(directory, name));
-    await sweepTokens(store, clock);
+    await options.sweep();
     const { id, text, expiresAt } = await createEnrolmentToken(store, clock, {
       ...identity,
       ...{ ttl: TTL, uses: USES, ...fingerprints() },

@@ -9,7 +9,6 @@ import {
 import { messageOf } from "../../core/errors.ts";
 import type { Logger } from "../../core/log.ts";
 import { nextTurn } from "../../core/slices.ts";
-import type { MonotonicMs, WallMs } from "../../core/units.ts";
 import { watchSource, type Watch } from "../../core/watch.ts";
 import { Revoked, type Proof } from "../../identity/revoked.ts";
 import { revokedOf } from "../../policy/compile/revoked.ts";
@@ -31,6 +30,7 @@ import { holderOf } from "../registry/registered-workload.ts";
 import type { MeshView } from "../push/catalogue/mesh-view.ts";
 import type { PushStatus } from "../push/status.ts";
 import type { Registry } from "../registry/registry.ts";
+import { Endings } from "../store/endings.ts";
 import type { Store } from "../store/store.ts";
 
 /** Each sidecar keeps all of them. */
@@ -42,8 +42,6 @@ const OF_DELETED = "deleted.";
 const LONGEST: number = LONGEST_TTL + LONGEST_RENEWAL;
 /** Milliseconds between two looks for what is over. */
 const SWEEP = 60_000;
-/** Milliseconds after a start in which none goes that was over by then: it may be the clock that is ahead, and what is gone does not come back when that is set. */
-const SETTLED = 3_600_000;
 const RETRY = 1000;
 /** Milliseconds in which a certificate is signed yet, before the Revocation of a deleted Workload is written. */
 const MEANWHILE = 1000;
@@ -69,7 +67,7 @@ export class Revocations {
   readonly #options: RevocationsOptions;
   readonly #known = new Map<string, RevocationResource>();
   readonly #revoked = watchSource(Revoked.NONE);
-  readonly #opened: { readonly wall: WallMs; readonly at: MonotonicMs };
+  readonly #endings: Endings;
   readonly #closing = new AbortController();
   #trustDomains: readonly string[] = [];
   #willTell = false;
@@ -77,9 +75,8 @@ export class Revocations {
   #stopSweep: () => void = () => undefined;
 
   constructor(options: RevocationsOptions) {
-    const { clock } = options;
     this.#options = options;
-    this.#opened = { wall: clock.wall(), at: clock.now() };
+    this.#endings = new Endings(options.clock);
   }
 
   get revoked(): Watch<Revoked> {
@@ -88,14 +85,7 @@ export class Revocations {
 
   /** Why the proof does not stand. */
   faultOf(proof: Proof): string | undefined {
-    return this.#revoked.value.faultOf(proof, this.#times());
-  }
-
-  /** By this machine's clock, and by what it was at the start: a jump ends nothing. */
-  #times(): readonly WallMs[] {
-    const { clock } = this.#options;
-    const { wall, at } = this.#opened;
-    return [clock.wall(), wall + (clock.now() - at)];
+    return this.#revoked.value.faultOf(proof, this.#endings.times);
   }
 
   async open(): Promise<void> {
@@ -175,13 +165,9 @@ export class Revocations {
 
   /** Nobody holds a certificate any more that it concerns, or it was to end. */
   async #sweep(): Promise<void> {
-    const { store, clock, logger } = this.#options;
-    const { wall, at } = this.#opened;
-    const now = Math.min(...this.#times());
-    const isSettled = clock.now() - at >= SETTLED;
+    const { store, logger } = this.#options;
     for (const resource of [...this.#known.values()]) {
-      const end = endOf(resource);
-      if (end > now || (end <= wall && !isSettled)) continue;
+      if (!this.#endings.mayErase(endOf(resource))) continue;
       const key = keyOf(resource);
       try {
         await store.remove(key, Number(resource.metadata.resourceVersion));

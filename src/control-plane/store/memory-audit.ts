@@ -1,4 +1,5 @@
 /** The audit log of a store in memory. */
+import type { Clock } from "../../core/clock.ts";
 import type { WallMs } from "../../core/units.ts";
 import type {
   Act,
@@ -8,6 +9,7 @@ import type {
   AuditQuery,
 } from "../audit/audit.ts";
 import { AuditShares } from "../audit/shares.ts";
+import { Endings } from "./endings.ts";
 
 /** Entries that one step looks at. */
 const WINDOW = 5000;
@@ -21,6 +23,7 @@ interface Kept {
 
 export class MemoryAudit {
   readonly #limits: AuditLimits;
+  readonly #endings: Endings;
   readonly #shares: AuditShares;
   /** The oldest first, some of them gone. */
   #entries: Kept[] = [];
@@ -29,8 +32,9 @@ export class MemoryAudit {
   readonly #ofAuthors = new Map<string, Set<Kept>>();
   #newest = 0;
 
-  constructor(limits: AuditLimits) {
+  constructor(limits: AuditLimits, clock: Pick<Clock, "now" | "wall">) {
     this.#limits = limits;
+    this.#endings = new Endings(clock);
     this.#shares = new AuditShares(limits);
   }
 
@@ -45,7 +49,7 @@ export class MemoryAudit {
       this.#ofAuthors.set(act.by, own.add(kept));
       this.#shares.add(act.by, { rows: 1, bytes });
     }
-    this.#prune(at);
+    this.#prune();
   }
 
   read(query: AuditQuery): AuditPage {
@@ -75,10 +79,10 @@ export class MemoryAudit {
     return low;
   }
 
-  #prune(now: WallMs): void {
+  #prune(): void {
     let old = 0;
     for (const kept of this.#entries) {
-      if (kept.entry.at >= now - this.#limits.age) break;
+      if (!this.#endings.mayErase(kept.entry.at + this.#limits.age)) break;
       this.#drop(kept);
       old += 1;
     }

@@ -66,7 +66,7 @@ class MemoryStore implements Store {
   constructor(options: MemoryStoreOptions) {
     const { clock, history = HISTORY_LIMITS, audit = AUDIT_LIMITS } = options;
     this.#clock = clock;
-    this.#audit = new MemoryAudit(audit);
+    this.#audit = new MemoryAudit(audit, clock);
     this.#history = new MemoryHistory(history);
   }
 

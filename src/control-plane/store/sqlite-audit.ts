@@ -1,5 +1,6 @@
 /** The audit log in the SQLite file: written in the transaction of what it tells of, and read a window of ids at a time. */
 import type { DatabaseSync, SQLOutputValue } from "node:sqlite";
+import type { Clock } from "../../core/clock.ts";
 import type { WallMs } from "../../core/units.ts";
 import type {
   Act,
@@ -9,6 +10,7 @@ import type {
   AuditQuery,
 } from "../audit/audit.ts";
 import { AuditShares } from "../audit/shares.ts";
+import { Endings } from "./endings.ts";
 
 /** An older Wherry does not look at it, and one of its version makes it where it is missing. */
 export const AUDIT_SCHEMA = `
@@ -24,13 +26,20 @@ export const AUDIT_SCHEMA = `
 const WINDOW = 5000;
 /** Entries that go at once because they are too old, besides as many as were added. What there is no room for goes at once. */
 const MOST_PRUNED = 1000;
+const ANY_AGE = { after: -Infinity, upTo: Infinity };
 
 export class SqliteAudit {
   readonly #statements: ReturnType<typeof prepareAudit>;
   readonly #limits: AuditLimits;
+  readonly #endings: Endings;
   readonly #shares: AuditShares;
 
-  constructor(database: DatabaseSync, limits: AuditLimits) {
+  constructor(
+    database: DatabaseSync,
+    limits: AuditLimits,
+    clock: Pick<Clock, "now" | "wall">,
+  ) {
+    this.#endings = new Endings(clock);
     this.#statements = prepareAudit(database);
     this.#limits = limits;
     this.#shares = new AuditShares(limits);
@@ -55,7 +64,7 @@ export class SqliteAudit {
       this.#statements.add(act, at, body);
       this.#shares.add(act.by, { rows: 1, bytes: Buffer.byteLength(body) });
     }
-    if (acts.length > 0) this.#prune(acts.length + MOST_PRUNED, at);
+    if (acts.length > 0) this.#prune(acts.length + MOST_PRUNED);
   }
 
   read(query: AuditQuery): AuditPage {
@@ -69,15 +78,17 @@ export class SqliteAudit {
     return { entries: found, next: next <= oldest() ? undefined : next };
   }
 
-  #prune(most: number, now: WallMs): void {
-    const old = now - this.#limits.age;
+  #prune(most: number): void {
+    const { age } = this.#limits;
+    const { after, upTo } = this.#endings.erasable;
+    const old = { after: after - age, upTo: upTo - age };
     for (let left = most; left > 0; left -= 1)
       if (!this.#drop(this.#statements.dropOldest(old))) break;
     while (this.#shares.isOver) {
       const { heaviest } = this.#shares;
       const gone =
         heaviest === undefined
-          ? this.#statements.dropOldest(Infinity)
+          ? this.#statements.dropOldest(ANY_AGE)
           : this.#statements.dropOldestOf(heaviest);
       if (!this.#drop(gone)) return;
     }
@@ -107,7 +118,7 @@ function prepareAudit(database: DatabaseSync) {
     "SELECT COALESCE(MIN(id), 0) AS oldest, COALESCE(MAX(id), 0) AS newest FROM audit",
   );
   const drop = database.prepare(
-    "DELETE FROM audit WHERE id = (SELECT MIN(id) FROM audit) AND at < ? RETURNING author, OCTET_LENGTH(body) AS bytes",
+    "DELETE FROM audit WHERE id = (SELECT MIN(id) FROM audit) AND at > ? AND at <= ? RETURNING author, OCTET_LENGTH(body) AS bytes",
   );
   const dropOf = database.prepare(
     "DELETE FROM audit WHERE id = (SELECT MIN(id) FROM audit WHERE author = ?) RETURNING author, OCTET_LENGTH(body) AS bytes",
@@ -138,9 +149,9 @@ function prepareAudit(database: DatabaseSync) {
     newest: () => Number(ends.get()?.["newest"]),
     /** The first id of a window that ends below this one. */
     windowBelow: (id: number) => Number(window.get(id)?.["first"]),
-    /** Undefined where it is not older. */
-    dropOldest: (than: number) =>
-      droppedIn(drop.get(Number.isFinite(than) ? than : 1e15)),
+    /** Undefined where it was not written then. */
+    dropOldest: ({ after, upTo }: Endings["erasable"]) =>
+      droppedIn(drop.get(after, upTo)),
     /** Undefined where the author has none. */
     dropOldestOf: (author: string) => droppedIn(dropOf.get(author)),
     read(query: AuditQuery, from: number, below: number): AuditEntry[] {

@@ -109,7 +109,7 @@ class SqliteStore implements Store, History {
     this.#database = openDatabase(file, lockTimeout);
     try {
       this.#statements = prepare(this.#database);
-      this.#audit = new SqliteAudit(this.#database, audit);
+      this.#audit = new SqliteAudit(this.#database, audit, clock);
       this.id = this.#statements.id();
       this.#newest = watchSource(this.#statements.revision());
       this.#branches = Branches.before(this.#statements.branches());

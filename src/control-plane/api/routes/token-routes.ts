@@ -13,7 +13,7 @@ import {
   API_TOKEN,
   createApiToken,
   revokeToken,
-  sweepTokens,
+  tokenSweep,
   type ApiTokenSpec,
 } from "../../tokens.ts";
 import type { Api } from "../api.ts";
@@ -36,13 +36,18 @@ import {
 const MADE = answers({ 201: MADE_TOKEN }, 413, 415, 422);
 
 export function addTokenRoutes(api: Api, options: ApiOptions): void {
-  addEnrolmentTokens(api, options);
-  addApiTokens(api, options);
+  const sweep = tokenSweep(options.store, options.clock);
+  addEnrolmentTokens(api, options, sweep);
+  addApiTokens(api, options, sweep);
   addList(api, options);
   addRevocation(api, options);
 }
 
-function addEnrolmentTokens(api: Api, options: ApiOptions): void {
+function addEnrolmentTokens(
+  api: Api,
+  options: ApiOptions,
+  sweep: () => Promise<void>,
+): void {
   const { store, clock, trust } = options;
   api.post(
     "/tokens/enrolment",
@@ -63,7 +68,7 @@ function addEnrolmentTokens(api: Api, options: ApiOptions): void {
       refuseControlPlane(body);
       const address = options.enrolmentAddress();
       const addresses = body.addresses?.map(rangeOf);
-      await sweepTokens(store, clock);
+      await sweep();
       const { id, text, expiresAt } = await createEnrolmentToken(
         store,
         clock,
@@ -82,7 +87,11 @@ function addEnrolmentTokens(api: Api, options: ApiOptions): void {
   );
 }
 
-function addApiTokens(api: Api, { store, clock }: ApiOptions): void {
+function addApiTokens(
+  api: Api,
+  { store, clock }: ApiOptions,
+  sweep: () => Promise<void>,
+): void {
   api.post(
     "/tokens/api",
     {
@@ -98,6 +107,7 @@ function addApiTokens(api: Api, { store, clock }: ApiOptions): void {
     },
     async (request, reply) => {
       const { role, namespaces, ttl } = request.body as ApiTokenBody;
+      await sweep();
       const token = await createApiToken(
         store,
         clock,

@@ -161,6 +161,28 @@ void t.test(
 );
 
 void t.test(
+  "a token made while the clock is ahead erases no other for good",
+  async (t) => {
+    const { call, clock } = await rig(t);
+    const { body } = await call("POST", "/tokens/api", {
+      role: "viewer",
+      ttl: "2160h",
+    });
+    const ahead = 365 * 86_400_000;
+    clock.jump(ahead);
+    for (const [path, made] of [
+      ["/tokens/api", { role: "viewer" }],
+      ["/tokens/enrolment", { namespace: "shop", serviceAccount: "web" }],
+    ] as const)
+      t.equal((await call("POST", path, made)).code, 201);
+    clock.jump(-ahead);
+    const authorization = `Bearer ${String(body["token"])}`;
+    const read = await call("GET", "/status", undefined, { authorization });
+    t.equal(read.code, 200);
+  },
+);
+
+void t.test(
   "an enrolment token is bound to what the request says",
   async (t) => {
     const { call, store, options } = await rig(t);

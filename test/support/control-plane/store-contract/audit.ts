@@ -188,6 +188,23 @@ export function auditContract(t: Test, open: OpenStore): void {
   });
 
   void t.test(
+    "a clock that is ahead for a moment takes no entry for old",
+    async (t) => {
+      const act = { ...AUTHOR, verb: "v", kind: "K", namespace: "", name: "n" };
+      const clock = fakeClock();
+      const audit = { entries: 1e9, bytes: 1e9, age: 1000 };
+      const store = await open({ directory: t.testdir(), clock, audit });
+      await store.record([act]);
+      clock.jump(1e9);
+      await store.record([act]);
+      clock.jump(-1e9);
+      await store.record([act]);
+      t.equal((await read(store)).length, 3);
+      await store.close();
+    },
+  );
+
+  void t.test(
     "a large entry takes the place of all that it needs",
     async (t) => {
       const act = { ...AUTHOR, verb: "v", kind: "K", namespace: "", name: "n" };
