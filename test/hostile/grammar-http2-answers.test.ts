@@ -89,6 +89,7 @@ const REFUSED: readonly (readonly [string, Frames])[] = [
     "nothing but DATA",
     (id) => [data(id, "HTTP/1.1 200 OK\r\n\r\n"), data(id, "", true)],
   ],
+  ["nothing but its end", (id) => [data(id, "", true)]],
   [
     "a head of too many fields",
     ok(...Array.from({ length: 101 }, (_, i) => [`x-${i}`, "1"] as const)),

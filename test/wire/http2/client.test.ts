@@ -194,6 +194,28 @@ void t.test(
   },
 );
 
+void t.test(
+  "an end without a response's head is malformed (8.1)",
+  async (t) => {
+    const { peer, connection } = await rawServer(t);
+    for (const sent of [
+      [data(1, "", true)],
+      [headers(3, [[":status", "103"]], false), data(3, "", true)],
+    ]) {
+      const recorder = new Recorder();
+      connection.request(requestHead(), true, recorder);
+      peer.send(...sent);
+      await peer.settle();
+      t.match(recorder.error, {
+        code: "UPSTREAM_PROTOCOL",
+        unprocessed: false,
+      });
+      t.notOk(recorder.events.includes("end"));
+    }
+    t.equal(connection.active, 0);
+  },
+);
+
 void t.test("a CONNECT's answer has no length (RFC 9110 9.3.6)", async (t) => {
   const { peer, connection } = await rawServer(t);
   const recorder = new Recorder();

@@ -198,6 +198,7 @@ export class Stream implements SendingHalf, ReceivingHalf {
 
   /** The peer's half is complete. Returns why it is malformed, where it is. */
   onEnd(trailers: Fields | undefined): string | undefined {
+    if (this.awaitsHead) return "the end before the response's head (8.1)";
     if (this.expected > 0) return "less content than content-length says";
     this.receivedEnd();
     this.deliverEnd(trailers);
