@@ -205,6 +205,46 @@ void t.test("a reset of either end reaches the other", async (t) => {
   );
 });
 
+void t.test(
+  "a tunnel that is cut off after the service has said all breaks for its sender",
+  async (t) => {
+    let got = "";
+    await withPair(
+      {
+        appProtocol: "tcp",
+        rawApp: () => (socket) => {
+          socket.on("error", () => undefined);
+          socket.on("data", (chunk: Buffer) => (got += chunk.toString()));
+          socket.end("all");
+        },
+        caller: toOrders,
+      },
+      async (pair) => {
+        const socket = await dial(upstreamPort(pair));
+        socket.on("error", () => undefined);
+        await once(socket.resume(), "end");
+        socket.write("upload");
+        await until(() => got === "upload");
+        pair.apply([
+          resource("AuthorizationPolicy", "nobody", {
+            selector: { matchLabels: { app: "orders" } },
+          }),
+        ]);
+        // A socket that has read the end hears of a reset when it writes.
+        await until(() => {
+          if (socket.writable) socket.write("more");
+          return socket.closed;
+        });
+        await until(() => pair.log.length === 2);
+        t.match(
+          pair.log.find(({ direction }) => direction === "outbound"),
+          { status: 200, reason: "UPSTREAM_RESET" },
+        );
+      },
+    );
+  },
+);
+
 async function withServer(
   server: Server,
   use: (port: number) => Promise<void>,

@@ -361,13 +361,14 @@ class Http1ClientConnection
     return lossOfConnection(detail, unprocessed, cause);
   }
 
-  /** The peer has failed: the receiver hears of it, unless it has its whole response already. */
+  /** The peer has failed: the receiver hears of it, unless it has its whole response already and the rest of the request is of no use. */
   #fail(error: MeshError): void {
     const stream = this.#stream;
     this.#noMore();
     this.#shut(error);
     if (stream === undefined) return;
-    if (stream.responseEnded) this.#letGo(stream);
+    const cutOff = stream.dialogue && !stream.requestEnded;
+    if (stream.responseEnded && !cutOff) this.#letGo(stream);
     else {
       stream.complete();
       stream.receiver.abort(error);

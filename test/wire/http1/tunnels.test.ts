@@ -198,3 +198,24 @@ void t.test("client: a tunnel that breaks", async (t) => {
   side.peer.socket.resetAndDestroy();
   t.equal((await response.aborted()).code, "UPSTREAM_RESET");
 });
+
+void t.test(
+  "client: a tunnel that breaks after the far end has said all",
+  async (t) => {
+    const side = await clientSide(t);
+    const { stream, response } = side.send(TUNNEL, false);
+    await side.peer.until("\r\n\r\n");
+    side.peer.send("HTTP/1.1 200 OK\r\n\r\nhello");
+    side.peer.socket.end();
+    await response.done();
+    stream.write(Buffer.from("up"));
+    await side.peer.until("up");
+    side.peer.socket.resetAndDestroy();
+    await side.peer.gone();
+    // A socket that has read the end hears of a reset when it writes.
+    stream.write(Buffer.from("more"));
+    await side.signal.until(() => side.observed.length === 2);
+    t.strictSame(side.observed, ["draining", "closed UPSTREAM_RESET"]);
+    t.equal(response.error?.code, "UPSTREAM_RESET", "the upload is cut off");
+  },
+);

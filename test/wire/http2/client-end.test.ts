@@ -9,9 +9,11 @@ import {
 } from "../../../src/wire/http2/frames/frames.ts";
 import { rawServer, Recorder, requestHead } from "../../support/http2/ends.ts";
 import {
+  data,
   frame,
   goaway,
   headers,
+  reset,
   settings,
   windowUpdate,
 } from "../../support/http2/raw-peer.ts";
@@ -172,6 +174,41 @@ void t.test(
     t.strictSame(observer.events, ["closed"]);
     connection.drain();
     connection.destroy();
+  },
+);
+
+void t.test(
+  "a reset after the response's end: a tunnel's sender hears of it, nobody else needs to (8.1, 8.5)",
+  async (t) => {
+    const { peer, connection } = await rawServer(t, {}, [[8, 1]]);
+    await peer.settle();
+    const tunnel = requestHead({ method: "CONNECT", path: "" });
+    const chat = requestHead({ protocol: "websocket" });
+    let id = 1;
+    for (const code of [ErrorCode.NO_ERROR, ErrorCode.CANCEL])
+      for (const [head, status, told] of [
+        [tunnel, "200", true],
+        [chat, "200", true],
+        [tunnel, "403", false],
+        [chat, "403", false],
+        [requestHead({ method: "POST" }), "200", false],
+      ] as const) {
+        const recorder = new Recorder();
+        const stream = connection.request(head, false, recorder);
+        peer.send(headers(id, [[":status", status]], false));
+        peer.send(data(id, "all", true));
+        await recorder.until("end");
+        stream.write(Buffer.from("up"));
+        peer.send(reset(id, code));
+        await peer.settle();
+        t.match(
+          recorder.error,
+          told ? { code: "UPSTREAM_RESET" } : undefined,
+          `${head.method} ${head.protocol ?? ""} ${status}`,
+        );
+        id += 2;
+      }
+    t.equal(connection.active, 0);
   },
 );
 

@@ -11,7 +11,7 @@ import { ErrorCode, errorName } from "../frames/frames.ts";
 import { readResponseHead } from "../parse/response-head.ts";
 import type { WireField } from "../hpack/names.ts";
 import type { Http2Limit } from "../limits.ts";
-import { opensExtended } from "../../websocket/handshake.ts";
+import { opensDialogue, opensExtended } from "../../websocket/handshake.ts";
 import { Stream, type Exchange, type StreamHost } from "./stream.ts";
 
 /** What an exchange needs of the client whose connection it goes over. */
@@ -112,6 +112,7 @@ export class ClientExchange implements ClientStream, Exchange {
     const told = switched
       ? { ...head, status: 101, contentLength: undefined }
       : head;
+    stream.tunnel = opensDialogue(this.#head, told.status);
     this.#guarded(() => responses?.head(told, ends));
     if (ends && !stream.over) stream.settle();
   }
@@ -148,9 +149,11 @@ export class ClientExchange implements ClientStream, Exchange {
 
   onReset(code: number): void {
     const { stream } = this;
-    // 8.1: a server may end a stream so when it has answered and does not want the rest of the request.
+    // 8.1: a server may end a stream so when it has answered and does not want the rest of the request. In a
+    // tunnel that rest is a direction of its own (8.5), and its sender must hear that it is cut off.
     if (
       stream.remoteEnded &&
+      !stream.tunnel &&
       (code === ErrorCode.NO_ERROR || code === ErrorCode.CANCEL)
     )
       return;
