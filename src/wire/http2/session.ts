@@ -132,7 +132,7 @@ export class Session implements StreamHost {
       socket,
       this.sender,
       this.clock,
-      this.limits.closeTimeout,
+      this.limits,
     );
     this.windows = new ReceiveWindows(
       this.limits,

@@ -5,10 +5,15 @@ import {
   Flag,
   FrameType,
 } from "../../../src/wire/http2/frames/frames.ts";
+import { once } from "node:events";
+import { Buffers } from "../../../src/wire/buffers.ts";
+import { MeshError } from "../../../src/mesh/errors.ts";
 import {
   bothEnds,
+  IGNORE,
   OK,
   rawClient,
+  rawServer,
   Recorder,
   requestHead,
 } from "../../support/http2/ends.ts";
@@ -19,6 +24,7 @@ import {
   goaway,
   headers,
   POST,
+  windowUpdate,
 } from "../../support/http2/raw-peer.ts";
 
 const LAST = 2 ** 31 - 1;
@@ -143,5 +149,51 @@ void t.test(
     await observer.until("closed");
     t.equal(observer.error, undefined);
     t.equal(server.active, 0);
+  },
+);
+
+/** Writes until the kernel takes no more. */
+async function fill(sink: { write(chunk: Buffer): boolean }): Promise<void> {
+  for (let full = 0; full < 20;) {
+    if (!sink.write(Buffer.alloc(65_536))) full += 1;
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+void t.test(
+  "a drained connection whose peer does not read ends all the same",
+  async (t) => {
+    const wide = [[4, LAST]] as [number, number][];
+    const all = windowUpdate(0, LAST - 65_535);
+    const buffers = new Buffers(64 * 1_048_576);
+    const client = await rawServer(t, {}, wide, undefined, buffers);
+    client.peer.send(all);
+    await client.peer.settle();
+    const server = await rawClient(t, {}, wide, buffers);
+    server.peer.send(all, headers(1, GET));
+    const response = await server.requests.get();
+    response.receive(IGNORE);
+    await server.peer.settle();
+    response.respond(OK, false);
+    const post = requestHead({ method: "POST" });
+    const request = client.connection.request(post, false, new Recorder());
+    for (const [{ peer, connection, socket, clock }, stream] of [
+      [client, request],
+      [server, response],
+    ] as const) {
+      peer.socket.pause();
+      await fill(stream);
+      connection.drain();
+      clock.advance(1000);
+      stream.abort(new MeshError("INTERNAL", "", { source: "proxy" }));
+      await new Promise((resolve) => setImmediate(resolve));
+      clock.advance(59_000);
+      t.notOk(socket.destroyed, "it may read yet");
+      clock.advance(1000);
+      t.ok(socket.destroyed);
+      await once(socket, "close");
+      t.equal(clock.pending, 0);
+    }
+    t.equal(buffers.held, 0);
   },
 );
