@@ -10,6 +10,7 @@ import {
 import { fakeClock } from "../../support/clocks/fake-clock.ts";
 import {
   fields,
+  IGNORE,
   INFO,
   lines,
   OK,
@@ -27,6 +28,7 @@ import {
   settings,
   SETTINGS_ACK,
   socketPair,
+  windowUpdate,
   type Pairs,
 } from "../../support/http2/raw-peer.ts";
 
@@ -299,5 +301,35 @@ void t.test(
     await peer.next(FrameType.DATA, 39);
     t.equal(writes(), 1);
     t.ok(socket.bytesWritten > before);
+  },
+);
+
+void t.test(
+  "100 (Continue) passes behind a backlog, once; a caller that does not read hears nothing else in between",
+  async (t) => {
+    const most = 2 ** 31 - 1;
+    const { peer, requests } = await rawClient(t, {}, [[4, most]]);
+    peer.send(
+      windowUpdate(0, most - 65_535),
+      headers(1, GET),
+      headers(3, [...POST, ["expect", "100-continue"]], false),
+    );
+    const bulk = await requests.get(0);
+    const upload = await requests.get(1);
+    bulk.receive(IGNORE);
+    bulk.respond(OK, false);
+    await peer.next(FrameType.HEADERS, 1);
+    peer.socket.pause();
+    for (let full = 0; full < 20;) {
+      if (!bulk.write(Buffer.alloc(65_536))) full += 1;
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    for (const status of [103, 100, 100, 103])
+      upload.informational({ ...OK, status });
+    peer.socket.resume();
+    const heads = (await peer.settle())
+      .filter(({ id, type }) => id === 3 && type === FrameType.HEADERS)
+      .map((frame) => peer.fields(frame));
+    t.strictSame(heads, [[":status: 100"]]);
   },
 );

@@ -60,6 +60,8 @@ export class ServerExchange implements ServerStream, Exchange {
   readonly #host: StreamHost;
   readonly #server: ServerHost;
   #responded = false;
+  /** 100 (Continue) was sent. */
+  #continued = false;
   /** What came before there was a receiver; bounded by the stream's window, of which nothing is given back. */
   #early: ChunkQueue | undefined;
   #earlyBytes = 0;
@@ -131,9 +133,12 @@ export class ServerExchange implements ServerStream, Exchange {
   }
 
   informational(head: ResponseHead): void {
-    // A caller that does not read need not be kept informed.
+    if (this.stream.over || this.#responded) return;
     const { sender } = this.#host;
-    if (this.stream.over || this.#responded || sender.backlogged) return;
+    const continues = head.status === 100 && !this.#continued;
+    // A caller that does not read need not be kept informed; but one that waits for leave to send its body would wait in vain.
+    if (sender.backlogged && !continues) return;
+    this.#continued ||= continues;
     sender.response(this.stream.id, head, false);
   }
 
