@@ -237,7 +237,7 @@ export class Session implements StreamHost {
     if (stream.over) return;
     this.sender.reset(stream.id, ErrorCode.INTERNAL_ERROR);
     this.remove(stream);
-    stream.deliverAbort(
+    stream.exchange.onLost(
       new MeshError("INTERNAL", messageOf(thrown), {
         source: "proxy",
         cause: thrown,
@@ -304,7 +304,7 @@ export class Session implements StreamHost {
     this.streams.clear();
     for (const stream of streams) {
       stream.drop();
-      stream.deliverAbort(this.#owner.lossOf(stream, cause));
+      stream.exchange.onLost(this.#owner.lossOf(stream, cause));
     }
     this.pings.fail();
     this.#owner.onOver(cause);

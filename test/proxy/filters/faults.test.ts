@@ -1,4 +1,5 @@
 /** FaultInjection at a real sidecar: on the caller's side, never mended by a retry, over when it expires, and never kept quiet. */
+import { connect } from "node:net";
 import { pino } from "pino";
 import t from "tap";
 import {
@@ -7,6 +8,12 @@ import {
   withPair,
   type Pair,
 } from "../../support/meshes/pair.ts";
+import { PREFACE } from "../../../src/wire/http2/frames/frames.ts";
+import {
+  headers,
+  settings,
+  SETTINGS_ACK,
+} from "../../support/http2/raw-peer.ts";
 import { fakeClock, passing } from "../../support/clocks/fake-clock.ts";
 
 function fault(
@@ -258,24 +265,60 @@ void t.test(
   },
 );
 
+/** A caller with one request, in either version. */
+const ONE_REQUEST = [
+  ["HTTP/1", Buffer.from("GET / HTTP/1.1\r\nHost: orders.shop\r\n\r\n")],
+  [
+    "HTTP/2",
+    Buffer.concat([
+      PREFACE,
+      settings(),
+      SETTINGS_ACK,
+      headers(1, [
+        [":method", "GET"],
+        [":scheme", "http"],
+        [":authority", "orders.shop"],
+        [":path", "/"],
+      ]),
+    ]),
+  ],
+] as const;
+
 void t.test(
-  "a caller that leaves while it is made to wait is noted when the wait is over",
+  "a caller that leaves while it is made to wait is noted when the wait is over, and its call goes nowhere",
   async (t) => {
+    const clock = fakeClock({ wall: Date.now() });
     await withPair(
       {
-        resources: [fault({ delay: { fixedDelay: "100ms", percentage: 100 } })],
+        clock,
+        resources: [fault({ delay: { fixedDelay: "1s", percentage: 100 } })],
       },
       async (pair) => {
-        const { connect } = await import("node:net");
-        const socket = connect({
-          host: "127.0.0.1",
-          port: pair.caller.ports.outbound ?? 0,
-        });
-        socket.write("GET / HTTP/1.1\r\nHost: orders.shop\r\n\r\n");
-        await until(() => socket.bytesWritten > 0);
-        setTimeout(() => socket.resetAndDestroy(), 20);
-        await until(() => pair.log.length > 0);
-        t.match(pair.log, [{ reason: "CLIENT_CLOSED", status: 0 }]);
+        const reaches = async (
+          name: string,
+          label: string,
+          count: number,
+        ): Promise<void> => {
+          while ((await pair.metric(pair.caller, name, label)) !== count);
+        };
+        for (const [version, bytes] of ONE_REQUEST) {
+          pair.log.length = 0;
+          const injected = ["wherry_faults_injected_total", "delay"] as const;
+          const before = await pair.metric(pair.caller, ...injected);
+          const { outbound: port = 0 } = pair.caller.ports;
+          const socket = connect({ host: "127.0.0.1", port });
+          socket.write(bytes);
+          await reaches(...injected, before + 1);
+          socket.resetAndDestroy();
+          await reaches("wherry_connections{", 'kind="outbound"', 0);
+          clock.advance(1000);
+          await until(() => pair.log.length > 0);
+          t.match(
+            pair.log,
+            [{ reason: "CLIENT_CLOSED", status: 0, attempts: 0 }],
+            version,
+          );
+        }
       },
     );
   },

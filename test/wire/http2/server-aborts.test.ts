@@ -1,6 +1,7 @@
 /** The server's end when exchanges fail: aborts, resets, tunnels, defects (RFC 9113 5.4.2, 8.1, 8.5). */
 import t from "tap";
 import { MeshError } from "../../../src/mesh/errors.ts";
+import type { ServerStream } from "../../../src/wire/exchange.ts";
 import type { Code } from "../../../src/mesh/reasons.ts";
 import {
   ErrorCode,
@@ -169,6 +170,10 @@ void t.test("the connection's death reaches every stream", async (t) => {
   t.match(recorder.error, { code: "CLIENT_CLOSED" });
   t.equal(connection.active, 0);
   second.respond(OK, true);
+  const late = new Recorder();
+  second.receive(late);
+  t.strictSame(late.events, ["abort"], "or when its receiver comes");
+  t.match(late.error, { code: "CLIENT_CLOSED", source: "downstream" });
 });
 
 void t.test(
@@ -203,7 +208,9 @@ void t.test(
   "a handler or receiver that throws costs its stream, not the process",
   async (t) => {
     const { peer, requests } = await rawClient(t);
+    let thrown: ServerStream | undefined;
     requests.onRequest = (stream) => {
+      thrown ??= stream;
       const { path } = stream.head;
       if (path === "/request") throw new Error("in request");
       stream.receive({
@@ -222,6 +229,9 @@ void t.test(
     const path = (it: string): Pairs => [...POST.slice(0, 3), [":path", it]];
     peer.send(headers(1, path("/request"), false));
     t.equal(await peer.resetCode(1), ErrorCode.INTERNAL_ERROR);
+    const late = new Recorder();
+    thrown?.receive(late);
+    t.match(late.error, { code: "INTERNAL" });
     peer.send(headers(3, path("/data"), false), data(3, "x"));
     t.equal(await peer.resetCode(3), ErrorCode.INTERNAL_ERROR);
     peer.send(headers(5, path("/end"), false), data(5, "", true));

@@ -185,6 +185,10 @@ export class ClientExchange implements ClientStream, Exchange {
     );
   }
 
+  onLost(error: MeshError): void {
+    this.stream.deliverAbort(error);
+  }
+
   onDropped(): void {
     // Nothing is kept here.
   }

@@ -182,7 +182,7 @@ export class ServerExchange implements ServerStream, Exchange {
   }
 
   onReset(code: number): void {
-    this.#lose(
+    this.onLost(
       new MeshError(
         "CLIENT_CLOSED",
         `the caller reset the stream: ${errorName(code)}`,
@@ -193,11 +193,11 @@ export class ServerExchange implements ServerStream, Exchange {
 
   onMalformed(detail: string): void {
     this.#server.refused("BAD_REQUEST", detail);
-    this.#lose(new MeshError("BAD_REQUEST", detail, { source: "downstream" }));
+    this.onLost(new MeshError("BAD_REQUEST", detail, { source: "downstream" }));
   }
 
   /** The exchange failed: the receiver hears of it, now or when it comes. */
-  #lose(error: MeshError): void {
+  onLost(error: MeshError): void {
     this.#forgetEarly();
     this.#failure = error;
     this.stream.deliverAbort(error);

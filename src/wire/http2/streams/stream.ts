@@ -60,6 +60,8 @@ export interface Exchange {
   onReset(code: number): void;
   /** The peer's half breaks the rules; the stream is being reset. */
   onMalformed(detail: string): void;
+  /** The connection is gone, or a defect of ours ended the stream. */
+  onLost(error: MeshError): void;
   /** The connection has let go of the stream. */
   onDropped(): void;
 }
