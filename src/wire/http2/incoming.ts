@@ -347,6 +347,7 @@ export class Incoming implements FrameSink {
     const change = peer.initialWindow - before;
     sender.data.initialWindow = peer.initialWindow;
     sender.limitFrames(peer.frameSize);
+    sender.encoder.limitTable(peer.smallestTable);
     sender.encoder.limitTable(peer.tableSize);
     if (change !== 0)
       for (const stream of streams.values())

@@ -39,6 +39,8 @@ export function announce(
 /** The peer's, before and after it said anything. */
 export class PeerSettings {
   tableSize: number = DEFAULT_TABLE_SIZE;
+  /** The smallest that the last SETTINGS made of it on the way: what was in a table is gone then (RFC 7541 4.2). */
+  smallestTable: number = DEFAULT_TABLE_SIZE;
   initialWindow: number = DEFAULT_WINDOW;
   frameSize: number = DEFAULT_FRAME_SIZE;
   /** Undefined: it has not said so, which means no limit (6.5.2). */
@@ -61,6 +63,7 @@ export function readSettings(
       ErrorCode.FRAME_SIZE_ERROR,
       "the length of SETTINGS is not a multiple of 6 (6.5)",
     );
+  peer.smallestTable = peer.tableSize;
   for (let at = start; at < end; at += 6)
     apply(peer, bytes.readUInt16BE(at), bytes.readUInt32BE(at + 2), isServer);
 }
@@ -74,6 +77,7 @@ function apply(
   switch (setting) {
     case Setting.HEADER_TABLE_SIZE:
       peer.tableSize = value;
+      peer.smallestTable = Math.min(peer.smallestTable, value);
       break;
     case Setting.ENABLE_PUSH:
       // A server may say 0 at most (6.5.2).

@@ -55,6 +55,28 @@ void t.test(
 );
 
 void t.test(
+  "a table that the peer took away and gave back is announced as empty (RFC 7541 4.2)",
+  async (t) => {
+    for (const frames of [
+      [settings([1, 0], [1, 4096])],
+      [settings([1, 0]), settings([1, 4096])],
+    ]) {
+      const { peer, requests } = await rawClient(t);
+      const blocks: string[] = [];
+      for (const at of [0, 1]) {
+        if (at === 1) peer.send(...frames);
+        peer.send(headers(2 * at + 1, GET));
+        const head = { ...OK, fields: fields("x-a: 1") };
+        (await requests.get(at)).respond(head, true);
+        const { payload } = await peer.next(FrameType.HEADERS);
+        blocks.push(payload.toString("hex"));
+      }
+      t.equal(blocks[1], `203fe11f${blocks[0] ?? ""}`, "sizes 0 and 4096");
+    }
+  },
+);
+
+void t.test(
   "answers PING with its own payload, and ignores answers that it did not ask for (6.7)",
   async (t) => {
     const { peer } = await rawClient(t);
