@@ -48,6 +48,8 @@ export class ReceiveWindows {
   /** The connection's window is withheld, as paused streams hold too much. */
   readonly #onWithheld: () => void;
   #withheld = false;
+  /** `whenRoom` will call. */
+  #awaitsRoom = false;
   /** A connection's window cannot be lowered (6.9.2). */
   #size: number;
   /** What a stream's may grow to: more, as the connection's grows. */
@@ -187,15 +189,10 @@ export class ReceiveWindows {
     if (this.#uncredited * this.#parts < this.#size) return;
     const { crowded } = this.#buffers;
     if (this.held > this.#limits.heldBytes || (crowded && this.held > 0)) {
-      if (this.#withheld) return;
+      if (!this.#withheld) this.#onWithheld();
       this.#withheld = true;
-      this.#onWithheld();
       // This connection would not hear of what others let go of.
-      if (crowded)
-        this.#buffers.whenRoom(() => {
-          this.#withheld = false;
-          this.#creditConnection();
-        });
+      if (crowded) this.#awaitRoom();
       return;
     }
     this.#withheld = false;
@@ -204,6 +201,15 @@ export class ReceiveWindows {
     this.#window += increment;
     this.#sender.windowUpdate(0, increment);
     this.#uncredited = 0;
+  }
+
+  #awaitRoom(): void {
+    if (this.#awaitsRoom) return;
+    this.#awaitsRoom = true;
+    this.#buffers.whenRoom(() => {
+      this.#awaitsRoom = false;
+      this.#creditConnection();
+    });
   }
 
   /** By how much the connection's window grows now: for a peer that is far away. */
