@@ -44,6 +44,8 @@ interface Push extends Offer {
   nonce: string;
   /** It closes the push. */
   closes: boolean;
+  /** Whether it says so of the store. */
+  accepted: boolean;
   readonly startedAt: MonotonicMs;
 }
 
@@ -304,6 +306,7 @@ export class Session {
       rest: messagesOf(lacking, this.#form),
       nonce: "",
       closes: true,
+      accepted: false,
       startedAt: clock.now(),
     };
     this.#push = push;
@@ -314,20 +317,21 @@ export class Session {
   }
 
   #sendNext(push: Push): void {
-    const { call, counters, accepted, store } = this.#options;
+    const { call, counters, store } = this.#options;
     const message = push.rest.shift();
     if (message === undefined || this.#ended) return;
     this.#messages += 1;
     push.nonce = String(this.#messages);
     push.closes = message.closes;
-    const { version, nonce } = push;
+    push.accepted = this.#accepts(push);
+    const { version, nonce, accepted } = push;
     const known = this.#known.acknowledged ?? version;
     const bytes = encodeMessage(message, nonce, {
       form: this.#form,
       version,
       storeSaid: this.#storeSaid,
       closing: () => ({
-        accepted: accepted(known),
+        accepted,
         parted: isParted(known, store),
         selective: !this.#subscriptions.everything,
       }),
@@ -335,6 +339,11 @@ export class Session {
     this.#storeSaid ||= message.closes;
     counters.bytes += bytes.length;
     call.write(bytes);
+  }
+
+  /** Whether the sidecar, from what it knows, may go on with this store. */
+  #accepts({ version }: Offer): boolean {
+    return this.#options.accepted(this.#known.acknowledged ?? version);
   }
 
   #answered(push: Push, { error, unread }: DeltaRequest): void {
@@ -350,6 +359,9 @@ export class Session {
     if (!whole)
       // What it holds now is unknown: it says so itself when it comes back.
       this.end(status.FAILED_PRECONDITION, "a part of a push was refused");
+    else if (error !== undefined && !push.accepted && this.#accepts(push))
+      // The store was accepted while the push was on its way: it says so now.
+      this.#startPush(this.#takeMissing());
     else this.trustMoved();
   }
 

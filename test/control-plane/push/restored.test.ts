@@ -5,6 +5,7 @@ import t from "tap";
 import { openSqliteStore } from "../../../src/control-plane/store/sqlite.ts";
 import type { Store } from "../../../src/control-plane/store/store.ts";
 import { systemClock } from "../../../src/core/clock.ts";
+import { NODE, REVISION_TYPE } from "../../../src/push/names.ts";
 import {
   eventually,
   MESH,
@@ -14,6 +15,7 @@ import {
   startTestControlPlane,
   until,
 } from "../../support/control-plane/push-control-plane.ts";
+import { enrolRaw, openRaw } from "../../support/control-plane/raw-sidecar.ts";
 
 const GATHER = { quiet: 10, most: 100 };
 
@@ -91,3 +93,31 @@ for (const backup of ["stopped", "running"] as const)
       t.ok(agent.snapshot.value?.destination("orders", 81));
     },
   );
+
+void t.test(
+  "a sidecar hears of an acceptance that came while its push was on its way",
+  async (t) => {
+    const plane = await startTestControlPlane(t, { gather: GATHER });
+    await plane.store.put(MESH, "absent");
+    const metadata = {
+      [NODE.store]: "00000000-0000-4000-8000-000000000000",
+      [NODE.revision]: "7",
+    };
+    const credentials = await enrolRaw(plane, "web-1");
+    const sidecar = openRaw(t, plane.address, credentials, { metadata });
+    let message = await sidecar.next();
+    while (message.typeUrl !== REVISION_TYPE) {
+      sidecar.send({ nonce: message.nonce });
+      message = await sidecar.next();
+    }
+    await plane.push.accept(plane.store.id);
+    const error = { code: 3, message: "another store" };
+    sidecar.send({ nonce: message.nonce, error });
+    t.equal((await sidecar.push("still odd")).revision.accepted, true);
+    await until(
+      async () =>
+        (await plane.push.status())[0]?.refused?.reason === "still odd",
+    );
+    t.equal(plane.push.statistics().pushes, 2, "it is said once");
+  },
+);
