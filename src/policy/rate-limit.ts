@@ -25,7 +25,7 @@ export interface RateLimit<R extends ProtectedRequest> {
   readonly id: string;
   /** "NAMESPACE/NAME" of the TrafficPolicy. */
   readonly policy: string;
-  /** For people: "rateLimit", or "rateLimit.routes NAME". */
+  /** For people: "rateLimit", "rateLimit.routes NAME", or "rateLimit.routes[0]" of one without a name, which no name is like. */
   readonly name: string;
   readonly rate: Rate;
   readonly requests: number;
@@ -75,7 +75,12 @@ export function compileRateLimits<R extends ProtectedRequest>(
     };
   };
   const limits = (spec.routes ?? []).map((route, index) => ({
-    ...limit(route, `rateLimit.routes ${route.name ?? String(index)}`),
+    ...limit(
+      route,
+      route.name === undefined
+        ? `rateLimit.routes[${index}]`
+        : `rateLimit.routes ${route.name}`,
+    ),
     matches: options.matcher(route.matches),
   }));
   const { requests, interval } = spec;

@@ -8,7 +8,10 @@ import { takeFrom } from "../../src/policy/rate-limit.ts";
 import { type InboundPort, type Snapshot } from "../../src/policy/snapshot.ts";
 import { compileSnapshot } from "../../src/policy/compile/compile.ts";
 import type { Resource } from "../../src/resources/envelope.ts";
-import type { RateLimitSpec } from "../../src/resources/traffic-policy/overload.ts";
+import type {
+  RateLimitSpec,
+  RouteRateSpec,
+} from "../../src/resources/traffic-policy/overload.ts";
 import {
   born,
   mesh,
@@ -156,6 +159,27 @@ void t.test("whose bucket a request takes from", (t) => {
   t.end();
 });
 
+void t.test("a limit named as another's place has a bucket of its own", (t) => {
+  const at = (path: string): Pick<RouteRateSpec, "matches"> => ({
+    matches: [{ path: { type: "Exact", value: path } }],
+  });
+  const rateLimit: RateLimitSpec = {
+    routes: [
+      { ...at("/a"), requests: 100, interval: "1s" },
+      { ...at("/b"), requests: 1, interval: "1m", name: "0" },
+    ],
+  };
+  const a: Call = { target: "/a" };
+  const b: Call = { target: "/b" };
+  t.strictSame(play(limited(rateLimit), [b, a, b, a]), [
+    "pass",
+    "pass",
+    "rateLimit.routes 0",
+    "pass",
+  ]);
+  t.end();
+});
+
 void t.test("limits of routes", (t) => {
   const rateLimit: RateLimitSpec = {
     requests: 4,
@@ -202,7 +226,7 @@ void t.test("limits of routes", (t) => {
   const batch: Call = { peer: WEB, headers: { "x-batch": "1" } };
   t.strictSame(
     play(limited(rateLimit), [batch, batch, batch, { ...batch, peer: JOBS }]),
-    ["pass", "pass", "rateLimit.routes 1", "pass"],
+    ["pass", "pass", "rateLimit.routes[1]", "pass"],
   );
   t.strictSame(
     play(limited(rateLimit), [{}, {}, {}, {}, batch, batch, batch]),
