@@ -23,6 +23,7 @@ import type {
   ServerStream,
 } from "../../wire/exchange.ts";
 import { fieldValue, type Fields } from "../../wire/fields.ts";
+import { grpcStatusOf } from "./grpc.ts";
 import { REASON } from "./heads.ts";
 import type { RelayHost } from "./relay-host.ts";
 import { asMeshError } from "./rescue.ts";
@@ -289,8 +290,7 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter, Timed {
       : undefined;
     let grpcStatus: number | undefined;
     if (this.#relay.grpc) {
-      const text = fieldValue(fields, "grpc-status");
-      grpcStatus = text === undefined ? undefined : grpcNumber(text);
+      grpcStatus = grpcStatusOf(fields, status, ended);
       this.#grpc = grpcStatus === undefined && !ended && trusted === undefined;
     }
     return outcomeOfAnswer({
@@ -311,15 +311,13 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter, Timed {
   }
 
   #judgeTrailers(trailers: Fields | undefined): void {
-    const text =
-      trailers === undefined ? undefined : fieldValue(trailers, "grpc-status");
-    // An answer that ends without its status is "unknown" to gRPC's clients.
-    const grpcStatus =
-      text === undefined ? GRPC_STATUSES.UNKNOWN : grpcNumber(text);
+    const status = this.#status ?? 200;
+    const grpcStatus = grpcStatusOf(trailers, status, true);
+    if (grpcStatus === undefined) return;
     const leaves =
       grpcStatus === GRPC_STATUSES.UNAVAILABLE && this.target.trusted;
     this.#outcome = outcomeOfAnswer({
-      status: this.#status ?? 200,
+      status,
       // A sidecar that leaves ends so what has no end: no fault of the application's.
       reason: leaves && this.#connection?.draining ? "DRAINING" : undefined,
       grpcStatus,
@@ -393,8 +391,4 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter, Timed {
       this.#trace?.attribute("wherry.verdict", verdict);
     this.#trace?.end({ status: this.#status, reason });
   }
-}
-
-function grpcNumber(text: string): number {
-  return /^[0-9]{1,2}$/.test(text) ? Number(text) : GRPC_STATUSES.UNKNOWN;
 }

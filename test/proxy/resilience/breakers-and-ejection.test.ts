@@ -1,4 +1,7 @@
 /** Breaker, ejection and the limits of the pool, against real instances. */
+import { once } from "node:events";
+import { connect, createServer } from "node:http2";
+import type { Socket } from "node:net";
 import t from "tap";
 import {
   resource,
@@ -170,6 +173,69 @@ void t.test(
     );
   },
 );
+
+/** Responds to a call of gRPC with the HTTP status that its path names, and says nothing of gRPC. */
+function foreignServer(body: string): (socket: Socket) => void {
+  const server = createServer((request, response) => {
+    request.resume();
+    request.on("end", () => {
+      response.statusCode = Number(request.url.slice("/shop.Orders/".length));
+      if (body === "") response.end();
+      else response.end(body);
+    });
+  });
+  return (socket) => server.emit("connection", socket);
+}
+
+for (const { status, fails } of [
+  { status: 401, fails: false },
+  { status: 403, fails: false },
+  { status: 404, fails: false },
+  { status: 502, fails: true },
+  // To gRPC's clients it is UNKNOWN.
+  { status: 200, fails: true },
+])
+  for (const body of ["", "who are you?"])
+    void t.test(
+      `a gRPC call that gets ${status} without a status of gRPC, ${body === "" ? "no" : "a"} body`,
+      async (t) => {
+        await withPair(
+          {
+            instances: 2,
+            appProtocol: "grpc",
+            rawApp: () => foreignServer(body),
+            resources: [
+              trafficPolicy({
+                loadBalancer: { simple: "ROUND_ROBIN" },
+                outlierDetection: { consecutive5xxErrors: 3 },
+                circuitBreaker: { volumeThreshold: 10 },
+              }),
+            ],
+          },
+          async (pair) => {
+            const session = connect(
+              `http://127.0.0.1:${pair.caller.ports.outbound ?? 0}`,
+            );
+            t.teardown(() => session.destroy());
+            for (let index = 0; index < 12; index += 1) {
+              const stream = session.request({
+                ":method": "POST",
+                ":path": `/shop.Orders/${status}`,
+                ":authority": "orders.shop:80",
+                "content-type": "application/grpc",
+                te: "trailers",
+              });
+              stream.end(Buffer.alloc(5));
+              stream.resume();
+              await once(stream, "close");
+            }
+            const [cluster] = await clusters(pair);
+            t.equal(cluster?.ejections.length, fails ? 1 : 0);
+            t.equal(cluster?.breaker.state, fails ? "open" : "closed");
+          },
+        );
+      },
+    );
 
 void t.test(
   "connectionPool: so many under way, so many waiting, OVERFLOW for the rest",
