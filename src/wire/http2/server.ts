@@ -297,7 +297,7 @@ class Server
 
   /** A complete response makes the rest of the request pointless, but for a tunnel (8.1). */
   onHalfEnded(stream: Stream): void {
-    if (!stream.tunnel) this.#session.reset(stream, ErrorCode.NO_ERROR);
+    if (!stream.tunnel) this.#session.cut(stream, ErrorCode.NO_ERROR);
   }
 
   onRemoved(): void {
@@ -373,7 +373,7 @@ class Server
   resetStalled(stream: Stream): void {
     this.#session.limited("write_time");
     this.refused("RESPONSE_STALLED", "the caller gave its response no window");
-    this.#session.reset(stream, ErrorCode.CANCEL);
+    this.#session.cut(stream, ErrorCode.CANCEL, "RESPONSE_STALLED");
   }
 
   get idleMark(): number | undefined {

@@ -8,6 +8,7 @@ import type { Clock } from "../../core/clock.ts";
 import { Deadlines } from "../../core/deadlines.ts";
 import { messageOf } from "../../core/errors.ts";
 import { MeshError } from "../../mesh/errors.ts";
+import type { Code } from "../../mesh/reasons.ts";
 import { UNBOUNDED, type Buffers } from "../buffers.ts";
 import {
   excess,
@@ -203,6 +204,16 @@ export class Session implements StreamHost {
     this.sender.reset(stream.id, code);
     this.remove(stream);
     this.#owner.onStreamOver();
+  }
+
+  /** Our own end of a stream whose response is whole. Its request may not be: then the receiver still waits, and hears of it. */
+  cut(stream: Stream, code: number, why: Code = "CLIENT_CLOSED"): void {
+    this.reset(stream, code);
+    if (stream.remoteEnded || stream.receiver === undefined) return;
+    const detail = "the request had not ended when its response had";
+    const error = new MeshError(why, detail, { source: "downstream" });
+    // In a later turn: this may be the middle of the proxy's own `end`.
+    process.nextTick(() => stream.deliverAbort(error));
   }
 
   /** The peer's RST_STREAM. */

@@ -1,5 +1,7 @@
 /** RequestMirror: copies are marked, bounded, and never felt by the request itself. */
+import { once } from "node:events";
 import type { IncomingMessage, RequestListener } from "node:http";
+import { connect } from "node:http2";
 import t from "tap";
 import { systemClock, type Clock } from "../../../src/core/clock.ts";
 import {
@@ -244,6 +246,42 @@ void t.test(
         t.equal(copies.length, 0);
         t.match(await call(64 * 1024), { text: "original of 65536" });
         await until(() => copies.length === 1);
+      },
+    );
+  },
+);
+
+void t.test(
+  "a request over HTTP/2 that has not ended when its response has leaves nothing behind",
+  async (t) => {
+    await withPair(
+      {
+        app: () => (_request, response) => {
+          response.statusCode = 401;
+          response.end();
+        },
+        resources: mirrored({}),
+      },
+      async (pair) => {
+        const { outbound } = pair.caller.ports;
+        const session = connect(`http://127.0.0.1:${outbound ?? 0}`);
+        t.teardown(() => session.destroy());
+        const stream = session.request({
+          ":method": "POST",
+          ":authority": "orders.shop:80",
+        });
+        stream.write(Buffer.alloc(60_000));
+        stream.resume();
+        await once(stream, "close");
+        t.equal(
+          await pair.metric(
+            pair.caller,
+            "wherry_mirrors_dropped_total",
+            'reason="broken-off"',
+          ),
+          1,
+          "what was kept for the copy is let go of",
+        );
       },
     );
   },

@@ -46,7 +46,8 @@ void t.test(
     t.equal(connection.active, 0);
     peer.send(data(1, "more", true));
     await peer.settle();
-    t.strictSame(recorder.events, [], "nothing more comes");
+    t.strictSame(recorder.events, ["abort"], "as in HTTP/1.1");
+    t.match(recorder.error, { code: "CLIENT_CLOSED", source: "downstream" });
     t.equal(stream.write(Buffer.from("late")), true);
     stream.end();
     stream.abort(new MeshError("INTERNAL", "", { source: "proxy" }));

@@ -162,6 +162,30 @@ void t.test(
 );
 
 void t.test(
+  "where a stalled answer is given up, a request that has not ended is told",
+  async (t) => {
+    const { peer, clock, requests, connection } = await rawClient(t, {}, [
+      [4, 0],
+    ]);
+    peer.send(headers(1, POST, false), headers(3, POST, false));
+    const recorders = [new Recorder(), new Recorder()];
+    for (const [at, recorder] of recorders.entries()) {
+      const stream = await requests.get(at);
+      stream.receive(recorder);
+      stream.respond(OK, false);
+      stream.write(Buffer.from("answer"));
+      stream.end();
+    }
+    peer.send(data(3, "the rest", true));
+    await pass(clock, 65, () => peer.settle());
+    t.equal(connection.active, 0);
+    await peer.settle();
+    t.match(recorders[0]?.error, { code: "RESPONSE_STALLED" });
+    t.strictSame(recorders[1]?.events, ["data", "end"], "nothing after an end");
+  },
+);
+
+void t.test(
   "an answer that is taken octet by octet is not stalled",
   async (t) => {
     const { peer, clock, requests, limited } = await rawClient(t, {}, [[4, 0]]);
