@@ -14,6 +14,7 @@ import {
   outcomeOfAnswer,
   outcomeOfFailure,
   parseReason,
+  parseRetryAfter,
   type Outcome,
 } from "../../../policy/outcome.ts";
 import { matcher } from "../../../policy/compile/overload.ts";
@@ -193,12 +194,12 @@ export class HedgedTarget implements Target, ConnectionWaiter {
   }
 
   /** A leg has the head of a response: is it the attempt's? */
-  takes(leg: Leg, head: ResponseHead): boolean {
+  takes(leg: Leg, status: number, outcome: Outcome): boolean {
     if (this.#winner !== undefined) return this.#winner === leg;
     const other = this.#other(leg);
     // A failure is not passed on as long as the other may have a better one.
-    if (other?.over === false && isFailure(head.status)) {
-      leg.giveUp(outcomeOfAnswer({ status: head.status }));
+    if (other?.over === false && isFailure(status)) {
+      leg.giveUp(outcome);
       return false;
     }
     this.#winner = leg;
@@ -301,15 +302,22 @@ class Leg implements ResponseReceiver {
     // It would commit to a response that may not be taken.
   }
   head(head: ResponseHead, ended: boolean): void {
-    const reason = this.target.trusted
-      ? parseReason(fieldValue(head.fields, REASON))
-      : undefined;
-    this.target.headed?.(
-      outcomeOfAnswer({ status: head.status, reason }),
-      this.#hedge.clock.now(),
-    );
-    if (!this.over && this.#hedge.takes(this, head))
+    const outcome = this.#outcomeOf(head);
+    this.target.headed?.(outcome, this.#hedge.clock.now());
+    if (!this.over && this.#hedge.takes(this, head.status, outcome))
       this.#hedge.receiver?.head(head, ended);
+  }
+  #outcomeOf({ status, fields }: ResponseHead): Outcome {
+    const reason = this.target.trusted
+      ? parseReason(fieldValue(fields, REASON))
+      : undefined;
+    const asks = status === TOO_MANY || status === UNAVAILABLE;
+    const text = asks ? fieldValue(fields, "retry-after") : undefined;
+    const retryAfter =
+      text === undefined
+        ? undefined
+        : parseRetryAfter(text, this.#hedge.clock.wall());
+    return outcomeOfAnswer({ status, reason, retryAfter });
   }
   data(chunk: Buffer): void {
     if (!this.over) this.#hedge.receiver?.data(chunk);
@@ -385,4 +393,5 @@ function isFailure(status: number): boolean {
 }
 
 const SERVER_ERROR = 500;
+const UNAVAILABLE = 503;
 const TOO_MANY = 429;
