@@ -97,7 +97,7 @@ async function plainHttp({
     {
       signal,
       headers: {
-        host: authorityOf(cluster),
+        host: authorityOf(cluster, endpoint),
         "user-agent": AGENT.value,
       },
     },
@@ -197,7 +197,7 @@ export function headOf(
   return {
     method: "GET",
     scheme: originatesTls(cluster, endpoint) ? "https" : "http",
-    authority: authorityOf(cluster),
+    authority: authorityOf(cluster, endpoint),
     path,
     protocol: undefined,
     fields,
@@ -214,9 +214,13 @@ export function tunnelTo(cluster: Cluster): RequestHead {
   };
 }
 
-function authorityOf({ service, external, endpoints }: Cluster): string {
+/** The host that callers know the endpoint by: a server may serve by name. */
+function authorityOf(
+  { service, external }: Cluster,
+  { host, address }: Endpoint,
+): string {
   return external
-    ? formatHost(endpoints[0]?.address ?? "")
+    ? formatHost(host ?? address)
     : serviceHost(service.name, service.namespace);
 }
 
