@@ -159,7 +159,10 @@ function checkPriority(spec: ProtectionSpec, at: Path): Problem[] {
   return problems;
 }
 
-/** Callers are looked up by their whole names, so that a rule costs a request the same however many it names. */
+/**
+ * Callers are looked up by their whole names, so that a rule costs a request the same however many it names. Others match nobody. That is
+ * a warning: sidecars took them before, and the config on their disks must stay valid.
+ */
 function checkCallers(
   principals: readonly string[] | undefined,
   at: Path,
@@ -170,7 +173,12 @@ function checkCallers(
       : judgePrincipal(principal);
     return fault === undefined
       ? []
-      : [error([...at, index], `${quote(principal)} ${fault}`)];
+      : [
+          warning(
+            [...at, index],
+            `${quote(principal)} matches nobody: it ${fault}`,
+          ),
+        ];
   });
 }
 
