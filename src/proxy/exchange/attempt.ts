@@ -8,7 +8,6 @@ import {
   outcomeOfAnswer,
   outcomeOfFailure,
   parseReason,
-  parseRetryAfter,
   type Outcome,
 } from "../../policy/outcome.ts";
 import type { FailedAttempt } from "../../policy/retry.ts";
@@ -24,7 +23,7 @@ import type {
 } from "../../wire/exchange.ts";
 import { fieldValue, type Fields } from "../../wire/fields.ts";
 import { grpcStatusOf } from "./grpc.ts";
-import { REASON } from "./heads.ts";
+import { REASON, retryAfterOf } from "./heads.ts";
 import type { RelayHost } from "./relay-host.ts";
 import { asMeshError } from "./rescue.ts";
 import { attemptOutOfTime } from "./time/deadline.ts";
@@ -298,16 +297,8 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter, Timed {
       reason: trusted,
       grpcStatus,
       callerDeadlinePassed: this.#isCallers(grpcStatus),
-      retryAfter:
-        status === 429 || status === 503 ? this.#retryAfter(fields) : undefined,
+      retryAfter: retryAfterOf(head, this.#relay.host.clock),
     });
-  }
-
-  #retryAfter(fields: Fields): number | undefined {
-    return parseRetryAfter(
-      fieldValue(fields, "retry-after"),
-      this.#relay.host.clock.wall(),
-    );
   }
 
   #judgeTrailers(trailers: Fields | undefined): void {

@@ -3,10 +3,17 @@ import {
   applyEdits,
   type HeaderEdits,
 } from "../../policy/routing/header-edits.ts";
+import type { Clock } from "../../core/clock.ts";
+import { parseRetryAfter } from "../../policy/outcome.ts";
 import type { RequestHead, ResponseHead } from "../../wire/exchange.ts";
 import { countDown } from "./max-forwards.ts";
 import { FieldClass } from "../../mesh/field-class.ts";
-import { makeField, type Field, type Fields } from "../../wire/fields.ts";
+import {
+  fieldValue,
+  makeField,
+  type Field,
+  type Fields,
+} from "../../wire/fields.ts";
 
 const { MESH, TRACE } = FieldClass;
 
@@ -35,6 +42,16 @@ export function withReasonOnly(fields: Fields): Fields {
         ({ bits, name }) => (bits & MESH) === 0 || name === REASON,
       );
   return fields;
+}
+
+/** Milliseconds that a response asks callers to wait for, where its status may. */
+export function retryAfterOf(
+  { status, fields }: ResponseHead,
+  clock: Clock,
+): number | undefined {
+  return status === 429 || status === 503
+    ? parseRetryAfter(fieldValue(fields, "retry-after"), clock.wall())
+    : undefined;
 }
 
 const attemptFields = new Map<number, Field>();

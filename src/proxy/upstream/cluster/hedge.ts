@@ -14,7 +14,6 @@ import {
   outcomeOfAnswer,
   outcomeOfFailure,
   parseReason,
-  parseRetryAfter,
   type Outcome,
 } from "../../../policy/outcome.ts";
 import { matcher } from "../../../policy/compile/overload.ts";
@@ -30,7 +29,7 @@ import type {
   ResponseReceiver,
 } from "../../../wire/exchange.ts";
 import { fieldValue, type Fields } from "../../../wire/fields.ts";
-import { attemptField, REASON } from "../../exchange/heads.ts";
+import { attemptField, REASON, retryAfterOf } from "../../exchange/heads.ts";
 import {
   CANCELLED,
   otherTarget,
@@ -307,17 +306,14 @@ class Leg implements ResponseReceiver {
     if (!this.over && this.#hedge.takes(this, head.status, outcome))
       this.#hedge.receiver?.head(head, ended);
   }
-  #outcomeOf({ status, fields }: ResponseHead): Outcome {
-    const reason = this.target.trusted
-      ? parseReason(fieldValue(fields, REASON))
-      : undefined;
-    const asks = status === TOO_MANY || status === UNAVAILABLE;
-    const text = asks ? fieldValue(fields, "retry-after") : undefined;
-    const retryAfter =
-      text === undefined
-        ? undefined
-        : parseRetryAfter(text, this.#hedge.clock.wall());
-    return outcomeOfAnswer({ status, reason, retryAfter });
+  #outcomeOf(head: ResponseHead): Outcome {
+    return outcomeOfAnswer({
+      status: head.status,
+      reason: this.target.trusted
+        ? parseReason(fieldValue(head.fields, REASON))
+        : undefined,
+      retryAfter: retryAfterOf(head, this.#hedge.clock),
+    });
   }
   data(chunk: Buffer): void {
     if (!this.over) this.#hedge.receiver?.data(chunk);
@@ -393,5 +389,4 @@ function isFailure(status: number): boolean {
 }
 
 const SERVER_ERROR = 500;
-const UNAVAILABLE = 503;
 const TOO_MANY = 429;
