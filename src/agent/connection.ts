@@ -24,7 +24,7 @@ import { CONTROL_PLANE } from "../push/names.ts";
 import { Ciphertext, MOST_UNSEEN } from "../wire/tls/ciphertext.ts";
 import { judgeSocket, presentedChain } from "../wire/tls/tls-context.ts";
 import { pacedConnection } from "./connections/paced-connection.ts";
-import { endWithClient } from "./connections/secure-connector.ts";
+import { changeConnectors } from "./connections/secure-connector.ts";
 import type { FirstContact } from "./enrolment/first-contact.ts";
 
 export interface ConnectionOptions {
@@ -118,9 +118,7 @@ function judgedChannel(
     rejectUnauthorized: false,
     checkServerIdentity: () => undefined,
   });
-  const makeConnector = channel._createSecureConnector.bind(channel);
-  channel._createSecureConnector = (...target) => {
-    const connector = makeConnector(...target);
+  changeConnectors(channel, (connector) => {
     const connect = connector.connect.bind(connector);
     connector.connect = async (raw) => {
       const ciphertext = work === undefined ? undefined : new Ciphertext(raw);
@@ -142,9 +140,7 @@ function judgedChannel(
       setImmediate(() => socket.destroy());
       throw fault;
     };
-    endWithClient(connector);
-    return connector;
-  };
+  });
   return channel;
 }
 

@@ -8,6 +8,20 @@ export type SecureConnector = ReturnType<
 
 const CLOSED = "the client is closed";
 
+/** Has `change` look at each connector that the credentials make, which ends with its client besides. */
+export function changeConnectors(
+  credentials: ChannelCredentials,
+  change: (connector: SecureConnector) => void,
+): void {
+  const makeConnector = credentials._createSecureConnector.bind(credentials);
+  credentials._createSecureConnector = (...target) => {
+    const connector = makeConnector(...target);
+    change(connector);
+    endWithClient(connector);
+    return connector;
+  };
+}
+
 /** Changes `connector`: once it is destroyed, it dials no more, and what is on its way is broken off. */
 export function endWithClient(connector: SecureConnector): void {
   const connect = connector.connect.bind(connector);

@@ -1,7 +1,7 @@
 /** A connection to a provider that speaks gRPC, as long as it is worth asking on. grpc-js itself notices a peer that says no, and not one that says nothing. */
 import type { Socket } from "node:net";
 import type { ChannelCredentials, Client } from "@grpc/grpc-js";
-import { endWithClient } from "../../../agent/connections/secure-connector.ts";
+import { changeConnectors } from "../../../agent/connections/secure-connector.ts";
 import type { Clock } from "../../../core/clock.ts";
 import type { Provider } from "../../../resources/mesh/providers.ts";
 import type { CheckRequest, CheckResponse } from "./messages.ts";
@@ -123,16 +123,12 @@ function keepSockets(
   credentials: ChannelCredentials,
   sockets: Set<Socket>,
 ): void {
-  const makeConnector = credentials._createSecureConnector.bind(credentials);
-  credentials._createSecureConnector = (...target) => {
-    const connector = makeConnector(...target);
+  changeConnectors(credentials, (connector) => {
     const connect = connector.connect.bind(connector);
     connector.connect = (raw) => {
       sockets.add(raw);
       raw.once("close", () => sockets.delete(raw));
       return connect(raw);
     };
-    endWithClient(connector);
-    return connector;
-  };
+  });
 }
