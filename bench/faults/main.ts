@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { systemClock, timestamp } from "../../src/core/clock.ts";
+import { showsColours } from "../../src/cli/table.ts";
 import { messageOf } from "../../src/core/errors.ts";
 import { writeFigureTables } from "../figure-tables.ts";
 import { machine, versionOf } from "../versions.ts";
@@ -98,7 +99,7 @@ async function keep(
   before: FaultsResult | undefined,
   options: FaultsOptions,
 ): Promise<void> {
-  const colour = process.stdout.isTTY && process.env["NO_COLOR"] === undefined;
+  const colour = showsColours(process.stdout.isTTY, process.env);
   process.stdout.write(faultsTable(result.rows, before, colour));
   if (
     result.rows.some(

@@ -12,7 +12,7 @@ import { addExamples } from "./examples.ts";
 import { beginWithFlags, flagsOf } from "../runtime/node-flags.ts";
 import { visible } from "./output.ts";
 import { applyConfigFile } from "./settings.ts";
-import { painter } from "./table.ts";
+import { painter, showsColours } from "./table.ts";
 
 /** Only the module of the command that was asked for is loaded: a sidecar has no use for the API's server. */
 const COMMANDS: Readonly<
@@ -164,14 +164,6 @@ function report(error: unknown, context: CliContext): number {
       `${red} ${error instanceof Error ? (error.stack ?? error.message) : messageOf(error)}\n`,
     );
   return EXIT.failed;
-}
-
-/** Where a person watches, unless NO_COLOR has a value: an empty one says nothing (no-color.org). */
-export function showsColours(
-  terminal: boolean,
-  environment: CliContext["environment"],
-): boolean {
-  return terminal && (environment["NO_COLOR"] ?? "") === "";
 }
 
 /**

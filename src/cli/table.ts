@@ -74,3 +74,11 @@ export function age(ms: number): string {
   }
   return text;
 }
+
+/** Where a person watches, unless NO_COLOR has a value: an empty one says nothing (no-color.org). */
+export function showsColours(
+  terminal: boolean,
+  environment: NodeJS.ProcessEnv,
+): boolean {
+  return terminal && (environment["NO_COLOR"] ?? "") === "";
+}

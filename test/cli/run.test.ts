@@ -4,7 +4,8 @@ import { createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import t from "tap";
 import type { CliContext } from "../../src/cli/context.ts";
-import { makeProgram, showsColours } from "../../src/cli/run.ts";
+import { makeProgram } from "../../src/cli/run.ts";
+import { showsColours } from "../../src/cli/table.ts";
 import { UserError } from "../../src/core/errors.ts";
 import { runCli, withServer } from "../support/control-plane/cli.ts";
 

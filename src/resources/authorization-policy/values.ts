@@ -56,6 +56,14 @@ export function judgeWildcard(
   return `may have one "*", at its start or at its end${advice}`;
 }
 
+/** Whether the text is the value, or begins or ends as its star says. */
+export function fits(text: string, value: string): boolean {
+  if (value.startsWith("*")) return text.endsWith(value.slice(1));
+  return value.endsWith("*")
+    ? text.startsWith(value.slice(0, -1))
+    : text === value;
+}
+
 function isPattern(value: string): boolean {
   return value.includes("*");
 }
@@ -146,14 +154,7 @@ function judgeMethod(value: string): string | undefined {
   if (!/^[A-Za-z0-9!#$%&'*+\-.^_`|~]+$/.test(value)) return "is not a method";
   if (value !== value.toUpperCase())
     return `could match nothing: methods are compared with regard to case; write ${value.toUpperCase()}`;
-  const known = METHODS.some((method) =>
-    value.startsWith("*")
-      ? method.endsWith(value.slice(1))
-      : value.endsWith("*")
-        ? method.startsWith(value.slice(0, -1))
-        : method === value,
-  );
-  return known
+  return METHODS.some((method) => fits(method, value))
     ? undefined
     : `could match nothing: a request with such a method is refused with 501; expected one of ${METHODS.join(", ")}`;
 }

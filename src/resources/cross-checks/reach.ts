@@ -2,6 +2,7 @@
 import type { Steps } from "../../core/slices.ts";
 import { AUTHORIZATION_POLICY } from "../authorization-policy/schema.ts";
 import type { AuthorizationPolicyResource } from "../authorization-policy/spec.ts";
+import { fits } from "../authorization-policy/values.ts";
 import { ROOT_NAMESPACE, selects, type Resource } from "../envelope.ts";
 import { Grounds, type Inhabitants } from "./grounds.ts";
 import { statedIn, type Stated } from "./stated.ts";
@@ -318,7 +319,7 @@ function ofTrustDomain(
   { at, value }: Stated,
   { trustDomains }: Reach,
 ): Problem[] {
-  return trustDomains?.some((each) => isNamed(each, value)) === false
+  return trustDomains?.some((each) => fits(each, value)) === false
     ? [
         error(
           at,
@@ -326,13 +327,6 @@ function ofTrustDomain(
         ),
       ]
     : [];
-}
-
-function isNamed(trustDomain: string, pattern: string): boolean {
-  if (pattern.startsWith("*")) return trustDomain.endsWith(pattern.slice(1));
-  return pattern.endsWith("*")
-    ? trustDomain.startsWith(pattern.slice(0, -1))
-    : trustDomain === pattern;
 }
 
 /** Whether the principal means this mesh: "cluster.local" is its trust domain, whatever that is called (`policy/authorization/aliases.ts`). */
