@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { become, install, root, runtime } from "../src/launch.js";
 
-install();
+await install();
 become(runtime(), [
   "--disable-warning=ExperimentalWarning",
   join(root, "bench", "main.ts"),

@@ -1,9 +1,8 @@
 /** Folders, files and functions of `src` stay as small as one can read, and so do the folders and files of `test`. */
-import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import t from "tap";
-import type { FunctionLength } from "./support/repository/functions.ts";
+import { functionsIn } from "./support/repository/functions.ts";
 import {
   sourceFiles,
   SRC,
@@ -65,14 +64,7 @@ void t.test("test files are short", (t) => {
 });
 
 void t.test("functions are short", (t) => {
-  const functions = JSON.parse(
-    execFileSync(
-      process.execPath,
-      [join(import.meta.dirname, "support", "repository", "functions.ts"), SRC],
-      // The measuring of coverage is handed on in it.
-      { encoding: "utf8", env: {}, maxBuffer: 1e8 },
-    ),
-  ) as FunctionLength[];
+  const functions = functionsIn(SRC, sourceFiles());
   t.ok(functions.length > 1000, `${functions.length} functions`);
   for (const { file, name, lines } of functions)
     if (lines > LONGEST_FUNCTION) t.fail(`${file}: ${name} has ${lines} lines`);

@@ -8,7 +8,8 @@ export interface CostRow {
   readonly atMost?: number;
   /** Prepares the step; what it gives is called again and again, with the numbers from 0 on. */
   readonly open: () =>
-    ((turn: number) => unknown) | Promise<(turn: number) => unknown>;
+    | ((turn: number) => unknown)
+    | Promise<(turn: number) => unknown>;
 }
 
 export interface Cost {

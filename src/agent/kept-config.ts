@@ -40,7 +40,8 @@ export interface Head {
 }
 
 export type Entry =
-  (ReceivedResource & { readonly name: string }) | { readonly removed: string };
+  | (ReceivedResource & { readonly name: string })
+  | { readonly removed: string };
 
 export interface Closing extends Omit<KeptConfig, "resources"> {
   /** Resources that the changes have come to. */

@@ -9,7 +9,8 @@ import { formatHostPort } from "./text/host-port.ts";
 
 /** Where to listen: by an address, or by a socket that has one. */
 export type ListenWhere =
-  ListenOptions | { readonly fd: number; readonly backlog: number };
+  | ListenOptions
+  | { readonly fd: number; readonly backlog: number };
 
 export interface ListenFault {
   /** "the admin pages" */

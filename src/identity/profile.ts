@@ -12,7 +12,9 @@ import {
 } from "./extensions.ts";
 
 export type LeafFault =
-  "CA certificate" | "key usage" | "malformed certificate";
+  | "CA certificate"
+  | "key usage"
+  | "malformed certificate";
 
 /** Bytes of DER: our own leaf takes at most about 9 KiB, with the largest binding there may be. */
 const LARGEST = 65_536;

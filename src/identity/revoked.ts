@@ -25,7 +25,8 @@ export interface Proof {
   readonly instance: string | undefined;
   /** The certificate's; undefined where there is none. */
   readonly certificate:
-    { readonly serial: string; readonly begins: WallMs } | undefined;
+    | { readonly serial: string; readonly begins: WallMs }
+    | undefined;
 }
 
 /** What the peer's certificate proves. */

@@ -193,7 +193,10 @@ export interface Endpoint {
 }
 
 export type RouteDecision =
-  ForwardDecision | RedirectDecision | PreflightDecision | RefuseDecision;
+  | ForwardDecision
+  | RedirectDecision
+  | PreflightDecision
+  | RefuseDecision;
 
 export interface ForwardDecision {
   readonly kind: "forward";

@@ -18,7 +18,8 @@ export function formsOf(propagators: readonly Propagator[]): number {
 export interface B3Context {
   /** Undefined where only a decision came. */
   readonly ids:
-    { readonly traceId: string; readonly spanId: string } | undefined;
+    | { readonly traceId: string; readonly spanId: string }
+    | undefined;
   /** Undefined where the decision is left to the recipient. */
   readonly sampled: boolean | undefined;
   /** Recorded by all, whatever they sample. */

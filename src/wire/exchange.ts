@@ -113,7 +113,8 @@ export interface ServerConnectionInfo {
   readonly localAddress: string;
   /** Where the caller meant to go, where the connection was captured. */
   readonly originalDestination:
-    { readonly address: string; readonly port: number } | undefined;
+    | { readonly address: string; readonly port: number }
+    | undefined;
   /** The host that TLS names: that of the link, or the caller's own, which is passed on unread otherwise. */
   readonly serverName?: string | undefined;
   /** What is not believed of the caller; undefined where all is. */

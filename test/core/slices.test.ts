@@ -46,7 +46,7 @@ void t.test(
 );
 
 void t.test("what it throws is thrown", async (t) => {
-  // eslint-disable-next-line require-yield
+  // oxlint-disable-next-line require-yield
   function* work(): Generator<undefined, void> {
     throw new Error("no");
   }

@@ -60,7 +60,8 @@ async function startZipkin(t: Pick<Test, "teardown">): Promise<string> {
 const copying =
   (
     next: () =>
-      { readonly outbound: number; readonly port: number } | undefined,
+      | { readonly outbound: number; readonly port: number }
+      | undefined,
   ): RequestListener =>
   (request, response) => {
     const to = next();

@@ -35,7 +35,9 @@ import {
 import { isNearEnd, renewalTime, type Held } from "./renewal.ts";
 
 export type EnrolmentTokenText =
-  string | undefined | (() => Promise<string | undefined>);
+  | string
+  | undefined
+  | (() => Promise<string | undefined>);
 
 export interface CertificatesOptions {
   /** "HOST:PORT" of the control plane. */

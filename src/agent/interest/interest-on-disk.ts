@@ -26,7 +26,8 @@ export interface InterestOnDiskOptions {
   readonly logger: Logger;
   /** What is to be written, and whose it is; undefined while that is not known. */
   readonly current: () =>
-    (KeptInterest & { readonly owner: Owner }) | undefined;
+    | (KeptInterest & { readonly owner: Owner })
+    | undefined;
 }
 
 export class InterestOnDisk {

@@ -6,7 +6,13 @@ const ESCAPE = /\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})/y;
 
 /** What may come next, by RFC 8259; "end" follows the outermost value. */
 type Wanted =
-  "value" | "value or ]" | "key" | "key or }" | ":" | "more" | "end";
+  | "value"
+  | "value or ]"
+  | "key"
+  | "key or }"
+  | ":"
+  | "more"
+  | "end";
 
 export interface TextPosition {
   /** Both count from 1. */

@@ -48,7 +48,9 @@ export interface Reference {
 
 /** A decision but for what is behind the backends. */
 export type UnboundDecision =
-  UnboundForward | RedirectDecision | RefuseDecision;
+  | UnboundForward
+  | RedirectDecision
+  | RefuseDecision;
 
 export interface UnboundForward extends Omit<
   ForwardDecision,

@@ -70,7 +70,8 @@ export interface CallerAnswer {
   readonly outcome: Outcome;
   /** Where it goes on to, with what is sent there; undefined where it ends here. */
   readonly onward:
-    { readonly via: ForwardDecision["cluster"]; sent: SentRequest } | undefined;
+    | { readonly via: ForwardDecision["cluster"]; sent: SentRequest }
+    | undefined;
   /** One a share that may be drawn, to ask again with; the one that was given, if one was. */
   readonly draws: readonly (number | undefined)[];
 }

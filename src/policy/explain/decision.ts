@@ -72,7 +72,12 @@ export interface Refusal {
 /** What becomes of the request, as far as configuration decides. */
 export interface Outcome {
   readonly answeredBy:
-    "application" | "outside" | "redirect" | "preflight" | "refusal" | "reset";
+    | "application"
+    | "outside"
+    | "redirect"
+    | "preflight"
+    | "refusal"
+    | "reset";
   /** Nothing refused it. */
   readonly allowed: boolean;
   readonly reason?: Code;

@@ -90,7 +90,8 @@ function assumed({ rules }: TokenRules, claims: ClaimSet): FoundToken {
 }
 
 type Judged =
-  VerifiedToken | { readonly refusal: Refusal; readonly why: string };
+  | VerifiedToken
+  | { readonly refusal: Refusal; readonly why: string };
 
 function refused(code: Refusal["code"], why: string, policy?: string): Judged {
   const refusal = policy === undefined ? { code } : { code, policy };

@@ -110,7 +110,8 @@ export class Resolver {
       return;
     }
     const now = ():
-      { snapshot: Snapshot; lookups: Lookups | undefined } | undefined =>
+      | { snapshot: Snapshot; lookups: Lookups | undefined }
+      | undefined =>
       snapshot.value && { snapshot: snapshot.value, lookups: lookups.value };
     judgeName(host, now, (verdict) =>
       this.#act(question, stream, verdict, reply),

@@ -37,7 +37,10 @@ export interface Conflict {
   readonly winner: Resource;
   /** Reason of the `Conflicted` condition. */
   readonly reason:
-    "OlderResourceWins" | "GRPCRouteWins" | "HostTaken" | "AddressTaken";
+    | "OlderResourceWins"
+    | "GRPCRouteWins"
+    | "HostTaken"
+    | "AddressTaken";
   /** Path of the field of the loser that claims what the winner has. */
   readonly path: string;
   /** What both claim, for the `Conflicted` condition. */

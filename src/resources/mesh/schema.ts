@@ -31,8 +31,13 @@ export type MeshResource = Resource<MeshSpec>;
 export const MESH_NAME = "default";
 
 export type MtlsMode = "STRICT" | "PERMISSIVE" | "DISABLE";
-export type PathNormalization =
-  "NONE" | "BASE" | "MERGE_SLASHES" | "DECODE_AND_MERGE_SLASHES";
+const PATH_NORMALIZATIONS = [
+  "NONE",
+  "BASE",
+  "MERGE_SLASHES",
+  "DECODE_AND_MERGE_SLASHES",
+] as const;
+export type PathNormalization = (typeof PATH_NORMALIZATIONS)[number];
 export type DefaultAction = "ALLOW" | "DENY";
 export type OutboundTrafficPolicy = "ALLOW_ANY" | "REGISTRY_ONLY";
 
@@ -339,14 +344,7 @@ const spec: TSchema = describes<MeshSpec>()(
       ),
       pathNormalization: field(
         "How paths are normalised, once, before routes and policies see them.",
-        Type.Optional(
-          Type.Enum([
-            "NONE",
-            "BASE",
-            "MERGE_SLASHES",
-            "DECODE_AND_MERGE_SLASHES",
-          ]),
-        ),
+        Type.Optional(Type.Enum([...PATH_NORMALIZATIONS])),
         MESH_DEFAULTS.pathNormalization,
       ),
       trustedHops: field(

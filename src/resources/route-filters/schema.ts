@@ -109,7 +109,9 @@ export interface HTTPRouteFilter {
 /** Filters of a rule of a GRPCRoute. */
 export interface GRPCRouteFilter {
   readonly type:
-    "RequestHeaderModifier" | "ResponseHeaderModifier" | "RequestMirror";
+    | "RequestHeaderModifier"
+    | "ResponseHeaderModifier"
+    | "RequestMirror";
   readonly requestHeaderModifier?: HeaderModifier;
   readonly responseHeaderModifier?: HeaderModifier;
   readonly requestMirror?: RequestMirror;

@@ -12,7 +12,11 @@ import {
 } from "../schema-parts.ts";
 
 export type LoadBalancer =
-  "PEAK_EWMA" | "LOAD_AWARE" | "LEAST_REQUEST" | "ROUND_ROBIN" | "RANDOM";
+  | "PEAK_EWMA"
+  | "LOAD_AWARE"
+  | "LEAST_REQUEST"
+  | "ROUND_ROBIN"
+  | "RANDOM";
 
 /** `D` is how durations are written: `string` in a spec, `number` of milliseconds in settings. */
 export interface LoadBalancing<D> {

@@ -1,4 +1,4 @@
-/** Markdown as prettier writes it: tables, code and headings for the generated pages. */
+/** Markdown as the formatter writes it: tables, code and headings for the generated pages. */
 
 export interface Page {
   /** Below `config/reference/`. */

@@ -4,7 +4,11 @@ import { LONGEST_REQUEST_LINE } from "../grammar.ts";
 
 /** The limits that are reported when they act, by the names that a metric has for them. */
 export type Http1Limit =
-  "header_time" | "drain_time" | "write_time" | "idle" | "tiny_chunks";
+  | "header_time"
+  | "drain_time"
+  | "write_time"
+  | "idle"
+  | "tiny_chunks";
 
 export interface Http1Limits {
   /** Bytes of a head, from the first of its start-line to its empty line. Envoy takes 60 KiB. Over it: 431. */

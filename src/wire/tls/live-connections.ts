@@ -82,7 +82,8 @@ export class LiveConnections {
   #round: Round | undefined;
   /** The roots of now, where some were taken out, and how long handshakes of before may still come. */
   #retired:
-    { readonly roots: RootCheck; readonly until: MonotonicMs } | undefined;
+    | { readonly roots: RootCheck; readonly until: MonotonicMs }
+    | undefined;
   #next: Cancel | undefined;
 
   constructor(options: LiveOptions) {

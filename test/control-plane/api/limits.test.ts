@@ -230,7 +230,7 @@ void t.test("others have their turn while a watch begins", async (t) => {
       store: {
         ...options.store,
         list: () => Promise.resolve({ resources: MANY, revision: 0 }),
-        // eslint-disable-next-line require-yield
+        // oxlint-disable-next-line require-yield
         watch: async function* () {
           await once(end.signal, "abort");
         },

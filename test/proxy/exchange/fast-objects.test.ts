@@ -19,7 +19,7 @@ import {
 function asker(): (object: object) => boolean {
   setFlagsFromString("--allow-natives-syntax");
   try {
-    // eslint-disable-next-line @typescript-eslint/no-implied-eval -- it is no syntax of TypeScript's
+    // oxlint-disable-next-line typescript/no-implied-eval -- it is no syntax of TypeScript's
     const ask = new Function("o", "return %HasFastProperties(o)") as (
       object: object,
     ) => boolean;

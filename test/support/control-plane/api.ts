@@ -307,7 +307,8 @@ export function route(
 /** The fields that the causes of a refusal name. */
 export function fields({ body }: Answer): string[] {
   const details = body["details"] as
-    { causes: { field: string }[] } | undefined;
+    | { causes: { field: string }[] }
+    | undefined;
   return (details?.causes ?? []).map(({ field }) => field);
 }
 

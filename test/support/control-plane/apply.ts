@@ -68,7 +68,8 @@ export function apply(
 /** "created shop/orders", in the order of the answer. */
 export function outcomes({ body }: Answer): string[] {
   const items = body["items"] as
-    { outcome: string; namespace?: string; name?: string }[] | undefined;
+    | { outcome: string; namespace?: string; name?: string }[]
+    | undefined;
   return (items ?? []).map(
     ({ outcome, namespace = "", name = "" }) =>
       `${outcome} ${namespace}/${name}`,

@@ -9,7 +9,11 @@ export interface ListenerUnderTest {
   readonly name: string;
   readonly version: "http1" | "http2";
   readonly where:
-    "explicit" | "captured outbound" | "captured" | "published" | "link";
+    | "explicit"
+    | "captured outbound"
+    | "captured"
+    | "published"
+    | "link";
   /** Fields that a request must have here. */
   readonly more: readonly Pair[];
   open(): Socket;

@@ -1,7 +1,7 @@
 /** The texts that people read, one group each: messages of the program, comments of its source, pages. */
 import { globSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import ts from "typescript";
+import { parseSync, Visitor, type Span } from "oxc-parser";
 import { GUIDE, PAGES, proseOf, readPage } from "./pages.ts";
 
 const ROOT = join(import.meta.dirname, "..", "..", "..");
@@ -61,28 +61,22 @@ export function sentences(): Phrase[] {
 
 const SOURCES = globSync("src/**/*.ts", { cwd: ROOT }).sort();
 
-/** String literals that hold more than one word, and the fixed parts of templates. */
+/** String literals that hold more than one word, and templates with what they insert. */
 export function messages(): Phrase[] {
   return SOURCES.flatMap((file) => {
     const found: Phrase[] = [];
-    const source = ts.createSourceFile(
-      file,
-      readFileSync(join(ROOT, file), "utf8"),
-      ts.ScriptTarget.Latest,
-    );
-    const visit = (node: ts.Node): void => {
-      if (ts.isStringLiteralLike(node) || ts.isTemplateExpression(node)) {
-        const text = node.getText(source).slice(1, -1);
-        if (text.includes(" ")) {
-          const { line } = source.getLineAndCharacterOfPosition(
-            node.getStart(source),
-          );
-          found.push({ at: `${file}:${line + 1}`, text });
-        }
-      }
-      ts.forEachChild(node, visit);
+    const source = readFileSync(join(ROOT, file), "utf8");
+    const add = ({ start, end }: Span): void => {
+      const text = source.slice(start + 1, end - 1);
+      const line = source.slice(0, start).split("\n").length;
+      if (text.includes(" ")) found.push({ at: `${file}:${line}`, text });
     };
-    visit(source);
+    new Visitor({
+      Literal: (node) => {
+        if (typeof node.value === "string") add(node);
+      },
+      TemplateLiteral: add,
+    }).visit(parseSync(file, source).program);
     return found;
   });
 }

@@ -1,89 +1,87 @@
-/** Types, lint, format, unused code and spelling: each is one test. */
+/** Types and lint, format, unused code and spelling: each is one test. */
 import { spawn } from "node:child_process";
+import { join } from "node:path";
 import { NOTHING, sum, type Counts } from "./tap-text.ts";
+import { Unchanged } from "./unchanged.ts";
 
 export interface Commands {
   readonly root: string;
   readonly env: NodeJS.ProcessEnv;
 }
 
-/** Results of before are used again for files whose content is the same. */
-const CACHE = ["--cache", "--cache-strategy", "content"];
+interface Check {
+  readonly name: string;
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly env?: NodeJS.ProcessEnv;
+}
+
 export const CACHES = "node_modules/.cache";
 
-/** Checks that run: two cores are busy with them until the second ends. */
-export interface Checks {
-  /** The linter, which reads types too and takes longer than all others together. */
-  readonly lint: Promise<Counts>;
-  /** The others, one after the other. */
-  readonly others: Promise<Counts>;
-}
+/** Two rows of about the same length, one beside the other. */
+const ROWS: readonly (readonly Check[])[] = [
+  [
+    {
+      name: "types and lint",
+      command: "oxlint",
+      args: [],
+      // It ends before there is much to collect: a quarter of its CPU.
+      env: { GOGC: "off" },
+    },
+    { name: "format", command: "oxfmt", args: ["--check"] },
+  ],
+  [
+    { name: "unused code", command: "knip", args: ["--no-progress"] },
+    {
+      name: "code that only tests use",
+      command: "knip",
+      args: ["--production", "--no-progress", "--include=files,exports,types"],
+    },
+    {
+      name: "spelling",
+      command: "cspell",
+      args: ["lint", "--no-progress", "--no-summary"],
+    },
+  ],
+];
 
-/** @param cached false where no result of before may be used again */
-export function startChecks(commands: Commands, cached: boolean): Checks {
-  const check = (name: string, command: string, ...args: string[]) =>
-    runCheck(commands, name, command, args);
-  const cache = (tool: string): string[] =>
-    cached ? [...CACHE, "--cache-location", `${CACHES}/${tool}/cache`] : [];
-  const others = async (): Promise<Counts> =>
-    [
-      await check("types", "tsc", "-p", "."),
-      await check(
-        "format",
-        "prettier",
-        ...cache("prettier"),
-        "--check",
-        "--log-level=warn",
-        "src",
-        "test",
-        "bench",
-        ".github",
-        "eslint.config.js",
-      ),
-      await check("unused code", "knip", "--no-progress"),
-      await check(
-        "code that only tests use",
-        "knip",
-        "--production",
-        "--no-progress",
-        "--include=files,exports,types",
-      ),
-      await check(
-        "spelling",
-        "cspell",
-        "lint",
-        "--no-progress",
-        "--no-summary",
-        ...cache("cspell"),
-      ),
-    ].reduce(sum);
-  return {
-    lint: check("lint", "eslint", ...cache("eslint"), "--max-warnings=0", "."),
-    others: others(),
-  };
-}
-
-async function runCheck(
+/** @param again also what has passed on this very content */
+export async function runChecks(
   commands: Commands,
-  name: string,
-  command: string,
-  args: readonly string[],
+  again: boolean,
 ): Promise<Counts> {
-  const { ok, output } = await run(commands, command, args);
-  process.stdout.write(`${name} … ${ok ? "ok" : `failed\n${output}`}\n`);
-  return { ...NOTHING, [ok ? "passed" : "failed"]: 1 };
+  const unchanged = new Unchanged(
+    commands.root,
+    join(commands.root, CACHES, "checks.json"),
+  );
+  const digest = again ? undefined : unchanged.digest();
+  const runRow = async (row: readonly Check[]): Promise<Counts> => {
+    let counts = NOTHING;
+    for (const check of row) {
+      const known = unchanged.has(check.name, digest);
+      const { ok, output } = known
+        ? { ok: true, output: "" }
+        : await run(commands, check);
+      if (ok) unchanged.passed(check.name, digest);
+      process.stdout.write(
+        `${check.name} … ${ok ? (known ? "ok, as before" : "ok") : `failed\n${output}`}\n`,
+      );
+      counts = sum(counts, { ...NOTHING, [ok ? "passed" : "failed"]: 1 });
+    }
+    return counts;
+  };
+  return (await Promise.all(ROWS.map(runRow))).reduce(sum);
 }
 
 /** Runs a command to its end. */
 function run(
   { root, env }: Commands,
-  command: string,
-  args: readonly string[],
+  { command, args, env: own }: Check,
 ): Promise<{ readonly ok: boolean; readonly output: string }> {
   return new Promise((resolve) => {
     const child = spawn(command, args, {
       cwd: root,
-      env,
+      env: { ...env, ...own },
       stdio: ["ignore", "pipe", "inherit"],
     });
     let output = "";

@@ -9,7 +9,7 @@ import { availableParallelism } from "node:os";
 import { basename, delimiter, dirname, join } from "node:path";
 import { makeBundles } from "./bundles.ts";
 import { changedSince, testsReaching } from "./changed.ts";
-import { CACHES, startChecks } from "./checks.ts";
+import { CACHES, runChecks } from "./checks.ts";
 import { checkCoverage, Coverage, hasFloor } from "./coverage.ts";
 import { Durations } from "./durations.ts";
 import { runFiles, type FileResult } from "./processes.ts";
@@ -227,13 +227,11 @@ async function runAlone(
 }
 
 async function runAll(): Promise<Counts> {
-  const { lint, others } = startChecks({ root, env }, !strict);
-  let counts = await others;
+  let counts = await runChecks({ root, env }, strict);
   // Those whose lines are counted together: a process counts for all of its files, or for none.
   const unitTests = testsIn("test")
     .filter((file) => !/^test\/(?:e2e|hostile)\//.test(file))
     .sort((left, right) => Number(hasFloor(right)) - Number(hasFloor(left)));
-  // The linter has one core for a while yet.
   print("unit tests …");
   const coverage = new Coverage(root, join(root, CACHES, "coverage"));
   // One more than cores: some wait for a while.
@@ -243,7 +241,7 @@ async function runAll(): Promise<Counts> {
     waits: (file) => UNIT_WAITS.test(file),
     timeout: TIMEOUT,
   });
-  counts = [unit, checkCoverage(coverage), await lint].reduce(sum, counts);
+  counts = [unit, checkCoverage(coverage)].reduce(sum, counts);
   const processes = ["test/hostile", "test/e2e"].flatMap(testsIn);
   const [alone, together] = [true, false].map((wanted) =>
     processes.filter((file) => ALONE.test(file) === wanted),
@@ -322,13 +320,8 @@ async function runFast(args: readonly string[]): Promise<Counts> {
   return counts;
 }
 
-async function checksAlone(): Promise<Counts> {
-  const { lint, others } = startChecks({ root, env }, !strict);
-  return sum(await lint, await others);
-}
-
 async function chosen([first, ...others]: readonly string[]): Promise<Counts> {
-  if (first === "--lint") return await checksAlone();
+  if (first === "--lint") return await runChecks({ root, env }, strict);
   if (first === "--fast") return await runFast(others);
   if (first !== undefined) return await runNamed([first, ...others]);
   return await runAll();

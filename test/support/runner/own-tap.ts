@@ -4,5 +4,5 @@ import { parts } from "./parts.ts";
 
 const { search } = new URL(import.meta.url);
 const own: Test | undefined = parts.get(decodeURIComponent(search.slice(1)));
-// eslint-disable-next-line no-restricted-syntax -- as tap has it
+// oxlint-disable-next-line import/no-default-export -- as tap has it
 export default own;

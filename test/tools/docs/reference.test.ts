@@ -89,7 +89,7 @@ function wordsOfShell(line: string): string[] {
   );
 }
 
-void t.test("tables are as prettier writes them", (t) => {
+void t.test("tables are as the formatter writes them", (t) => {
   t.equal(
     table(["a", "b", "c"], [["1", "", "x|y"]]),
     "| a   | c    |\n| --- | ---- |\n| 1   | x\\|y |\n",

@@ -223,7 +223,8 @@ function rangeOf(text: string, index: number): string {
 function describeToken(resource: Resource): object {
   const { kind, metadata } = resource;
   const { hash: _hash, ...facts } = resource.spec as
-    ApiTokenSpec | EnrolmentTokenSpec;
+    | ApiTokenSpec
+    | EnrolmentTokenSpec;
   return {
     kind,
     id: metadata.name,

@@ -39,7 +39,8 @@ export class ScopedSet {
 
 /** What a sidecar holds: as this stream brought it, or, at its start, by the names and versions that the sidecar states. */
 export type Held =
-  ScopedSet | ReadonlyMap<string, { readonly version: string }>;
+  | ScopedSet
+  | ReadonlyMap<string, { readonly version: string }>;
 
 export interface Difference {
   readonly changed: readonly Entry[];

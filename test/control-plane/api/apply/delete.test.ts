@@ -66,7 +66,8 @@ function remove(
 /** "deleted shop/a", in the order of the answer. */
 function outcomes({ body }: Answer): string[] {
   const items = body["items"] as
-    { outcome: string; namespace?: string; name?: string }[] | undefined;
+    | { outcome: string; namespace?: string; name?: string }[]
+    | undefined;
   return (items ?? []).map(
     ({ outcome, namespace = "", name = "" }) =>
       `${outcome} ${namespace}/${name}`,

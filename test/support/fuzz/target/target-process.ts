@@ -30,7 +30,8 @@ export interface TargetPorts {
 }
 
 export type Question =
-  { readonly kind: "cpu"; readonly id: number } | { readonly kind: "end" };
+  | { readonly kind: "cpu"; readonly id: number }
+  | { readonly kind: "end" };
 
 export type Answer =
   | {
