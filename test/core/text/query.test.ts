@@ -33,6 +33,19 @@ void t.test("the first value of each parameter that is asked for", (t) => {
   t.end();
 });
 
+void t.test("an escape of any character, in digits of either case", (t) => {
+  for (let code = 0; code < 0x3000; code += 1) {
+    const character = String.fromCharCode(code);
+    const escaped = Buffer.from(character)
+      .toString("hex")
+      .replaceAll(/../g, "%$&");
+    for (const value of [escaped, escaped.toUpperCase()])
+      if (readQuery(`q=a${value}b`, WANTED).get("q") !== `a${character}b`)
+        t.fail(value);
+  }
+  t.end();
+});
+
 for (const [name, part] of [
   ["parameters without a value", "a&"],
   ["parameters with a value", "a=b&"],
