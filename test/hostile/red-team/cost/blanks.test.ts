@@ -1,13 +1,14 @@
 /** A long run of blanks inside a list-valued field, from a caller at every listener and from the application: the sidecar spends no more on it than on any field of that size. */
 import { connect } from "node:net";
-import t from "tap";
+import t, { type Test } from "tap";
 import { call, closeCalls } from "../../../support/peers/call.ts";
 import { startLoneSidecar } from "../../../support/processes/lone-sidecar.ts";
 
 /** Nearly all that a head may have. */
 const BLANKS = " ".repeat(60_000);
-/** Milliseconds of CPU: a head of 60 KB takes about one. Quadratic work on it took more than a thousand. */
-const BOUND = 500;
+/** Times what a field of that size costs which nothing reads, about a millisecond of CPU. Quadratic work took more than a thousand. */
+const MOST = 5;
+const TRIES = 5;
 
 const FIELDS: readonly (readonly [name: string, value: string])[] = [
   ["Connection", `a${BLANKS}b`],
@@ -44,10 +45,44 @@ function send(port: number, text: string): Promise<string> {
   });
 }
 
+/** Milliseconds of CPU, the least of several: what else the process does in the meantime is in some of them. */
 async function costOf(what: () => Promise<unknown>): Promise<number> {
-  const before = sidecar.cpu();
-  await what();
-  return sidecar.cpu() - before;
+  let least = Infinity;
+  for (let left = TRIES; left > 0; left -= 1) {
+    const before = sidecar.loopCpu();
+    await what();
+    least = Math.min(least, sidecar.loopCpu() - before);
+  }
+  return least;
+}
+
+/** A request with that field. */
+const costAt = (port: number, name: string, value: string): Promise<number> =>
+  costOf(() =>
+    send(
+      port,
+      `GET / HTTP/1.1\r\nHost: orders.shop\r\n${name}: ${value}\r\nConnection: close\r\n\r\n`,
+    ),
+  );
+
+/** A response with it. */
+const costFromApp = (name: string, value: string): Promise<number> => {
+  said = `${name}: ${value}`;
+  return costOf(() =>
+    call(`http://127.0.0.1:${sidecar.published}/blanks`, {
+      headers: { host: "orders.shop" },
+    }),
+  );
+};
+
+/** The same of a field that nothing reads. */
+const UNREAD = ["X-Unread", `a${BLANKS}b`] as const;
+
+function isLittle(t: Test, cost: number, unread: number): void {
+  t.ok(
+    cost < MOST * unread,
+    `${cost.toFixed(1)} ms of CPU, and ${unread.toFixed(1)} ms for a field that nothing reads`,
+  );
 }
 
 const LISTENERS = [
@@ -60,13 +95,8 @@ for (const { listener, port } of LISTENERS)
     void t.test(
       `${name} with a run of blanks at ${listener} costs little CPU`,
       async (t) => {
-        const cost = await costOf(() =>
-          send(
-            port,
-            `GET / HTTP/1.1\r\nHost: orders.shop\r\n${name}: ${value}\r\nConnection: close\r\n\r\n`,
-          ),
-        );
-        t.ok(cost < BOUND, `${cost} ms of CPU`);
+        const unread = await costAt(port, ...UNREAD);
+        isLittle(t, await costAt(port, name, value), unread);
       },
     );
 
@@ -74,12 +104,7 @@ for (const [name, value] of FIELDS)
   void t.test(
     `${name} with a run of blanks from the application costs little CPU`,
     async (t) => {
-      said = `${name}: ${value}`;
-      const cost = await costOf(() =>
-        call(`http://127.0.0.1:${sidecar.published}/blanks`, {
-          headers: { host: "orders.shop" },
-        }),
-      );
-      t.ok(cost < BOUND, `${cost} ms of CPU`);
+      const unread = await costFromApp(...UNREAD);
+      isLittle(t, await costFromApp(name, value), unread);
     },
   );
