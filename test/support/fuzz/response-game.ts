@@ -115,6 +115,7 @@ function wrongWith(
       ? undefined
       : `bad (${read.why}), and yet the caller got ${status} ${code}`;
   }
+  if (received === undefined) return "good, and the caller got no response";
   if (!complete)
     return `good, and the caller got ${status} ${code} and no whole response`;
   const wanted = canonical(

@@ -39,8 +39,16 @@ export type Answer =
       readonly ports: TargetPorts;
       readonly pems: CredentialPems;
     }
-  | { readonly kind: "cpu"; readonly id: number; readonly microseconds: number }
+  | ({ readonly kind: "cpu"; readonly id: number } & Usage)
   | { readonly kind: "stall"; readonly milliseconds: number };
+
+/** Of its thread, since its start. */
+interface Usage {
+  /** Of CPU. */
+  readonly microseconds: number;
+  /** Milliseconds in which its event loop had nothing to do. */
+  readonly idle: number;
+}
 
 export interface Target {
   readonly ports: TargetPorts;
@@ -50,6 +58,8 @@ export interface Target {
   onStall(run: (milliseconds: number) => void): void;
   /** Microseconds of CPU that its thread has used since its start. */
   cpu(): Promise<number>;
+  /** Milliseconds in which its event loop had nothing to do, since its start. */
+  idle(): Promise<number>;
   /** It has ended by itself, or answers no more, with these words. */
   readonly died: Promise<string>;
   stop(): Promise<void>;
@@ -88,7 +98,7 @@ export async function startTarget(
   );
   const held = Promise.withResolvers<string>();
   const died = Promise.race([ended, held.promise]);
-  const waiting = new Map<number, (microseconds: number) => void>();
+  const waiting = new Map<number, (usage: Usage) => void>();
   let asked = 0;
   const ready = Promise.withResolvers<Extract<Answer, { kind: "ready" }>>();
   void died.then((why) => ready.reject(new Error(why)));
@@ -104,13 +114,27 @@ export async function startTarget(
         ready.resolve(answer);
         return;
       case "cpu":
-        waiting.get(answer.id)?.(answer.microseconds);
+        waiting.get(answer.id)?.(answer);
         waiting.delete(answer.id);
         return;
       case "stall":
         onStall(answer.milliseconds);
     }
   });
+  const usage = (): Promise<Usage> =>
+    new Promise((resolve) => {
+      const late = setTimeout(() => {
+        void whereItStands(child, () => printed).then((where) =>
+          held.resolve(`the target answers no more; it stands ${where}`),
+        );
+      }, HELD_FOR_GOOD);
+      asked += 1;
+      waiting.set(asked, (used) => {
+        clearTimeout(late);
+        resolve(used);
+      });
+      ask({ kind: "cpu", id: asked });
+    });
   const { ports, pems } = await ready.promise;
   return {
     ports,
@@ -118,20 +142,8 @@ export async function startTarget(
     onStall(run) {
       onStall = run;
     },
-    cpu: () =>
-      new Promise((resolve) => {
-        const late = setTimeout(() => {
-          void whereItStands(child, () => printed).then((where) =>
-            held.resolve(`the target answers no more; it stands ${where}`),
-          );
-        }, HELD_FOR_GOOD);
-        asked += 1;
-        waiting.set(asked, (microseconds) => {
-          clearTimeout(late);
-          resolve(microseconds);
-        });
-        ask({ kind: "cpu", id: asked });
-      }),
+    cpu: async () => (await usage()).microseconds,
+    idle: async () => (await usage()).idle,
     died,
     async stop() {
       child.kill("SIGKILL");

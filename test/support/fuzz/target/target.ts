@@ -103,7 +103,9 @@ process.on("message", (question: Question) => {
   switch (question.kind) {
     case "cpu": {
       const { user, system } = process.threadCpuUsage();
-      answer({ kind: "cpu", id: question.id, microseconds: user + system });
+      const { idle } = performance.eventLoopUtilization();
+      const { id } = question;
+      answer({ kind: "cpu", id, microseconds: user + system, idle });
       return;
     }
     case "end":
