@@ -48,9 +48,9 @@ const LONG_TIMEOUT = 600;
 /** Milliseconds from the start of this process at which `test:fast` is done, but for the tests that import a changed file themselves. */
 const FAST = 3500;
 
-/** Tests of whole processes that compare times or memory: beside others they would measure those. */
+/** Tests of whole processes that compare times: beside others they would measure those. */
 const ALONE =
-  /red-team\/cost\/|\/(?:floods|silent-instances|stalled-application|all-attacks)\.test\.ts$/;
+  /red-team\/cost\/(?!nothing-taken|zero-window)|\/(?:floods|silent-instances|stalled-application|all-attacks)\.test\.ts$/;
 
 /**
  * Unit tests that do one thing many thousand times. Counting each of their blocks costs more than the test itself, and others reach
@@ -64,7 +64,8 @@ const OF_PROCESS =
   /\bprocess\.(?!execPath|platform|version)|\bglobalThis\b|\bnextTick\b|machine-counts|meshes\/workers|\bmallopt\b/;
 
 /** Tests of whole processes that wait for most of their time, for a fault to last or a time-out to come: they have a place of their own. */
-const WAITS = /(?:stability|outage|cut-off|slow|silent-instances)\.test\.ts$/;
+const WAITS =
+  /(?:stability|outage|cut-off|slow|silent-instances|nothing-taken)\.test\.ts$/;
 
 /** Unit tests that do: for a time of the mesh's to pass on a connection, for a disk to be looked at, for processes to begin and end. */
 const UNIT_WAITS =
