@@ -192,6 +192,8 @@ export interface ClientConnection {
   readonly deaf?: boolean;
   /** The number of the write that the socket has not taken as a whole yet; undefined where nothing waits. */
   readonly pendingWrite?: number | undefined;
+  /** Milliseconds since the other end's kernel acknowledged anything, whether or not a process there runs; undefined where nobody knows. */
+  acknowledgedAgo?(): number | undefined;
   /** The peer's `Keep-Alive: timeout` in milliseconds, where it gave one (HTTP/1.1). */
   readonly keepAlive: number | undefined;
   /** Opens a stream; `capacity` must be above 0. With `ended`, the request has no body. */

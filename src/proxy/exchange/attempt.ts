@@ -160,6 +160,14 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter, Timed {
     this.target.sent?.(grpc && deadline === Infinity ? plan.path : undefined);
   }
 
+  isLast(): boolean {
+    const { plan, record } = this.#relay;
+    return (
+      record.attempts > plan.retry.attempts ||
+      !plan.hasOther(new Set([this.target.key]))
+    );
+  }
+
   stalled(now: number): void {
     if (!this.#over && this.#status === undefined)
       this.#relay.stalled(this, now);

@@ -110,6 +110,8 @@ export interface ConnectionWaiter {
   /** A request must be opened on it before returning, or never. */
   connected(connection: Requestable, reused: boolean): void;
   failed(error: MeshError): void;
+  /** No other endpoint would be tried after this one. */
+  isLast?(): boolean;
   /** The endpoint stopped responding: where that does no harm, the request is sent elsewhere as well. */
   stalled?(now: number): void;
 }

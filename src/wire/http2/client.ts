@@ -14,6 +14,7 @@ import {
   type ClientHost,
 } from "./streams/client-exchange.ts";
 import { LateRequest } from "./streams/late-request.ts";
+import { acknowledgedAgo } from "../acknowledged.ts";
 import { lonelySource } from "../flood-guard.ts";
 import { lossOfConnection } from "../machine-error.ts";
 import {
@@ -48,6 +49,7 @@ class Client
   readonly protocol = "h2";
   readonly keepAlive = undefined;
   readonly input: Incoming;
+  readonly #socket: Socket;
   readonly #session: Session;
   readonly #stalls: StallGuard;
   readonly #observer: ClientConnectionObserver;
@@ -67,6 +69,7 @@ class Client
     options: Http2ClientOptions,
     observer: ClientConnectionObserver,
   ) {
+    this.#socket = socket;
     this.#nextId = options.firstId ?? 1;
     this.#observer = observer;
     this.#session = new Session(
@@ -102,6 +105,10 @@ class Client
 
   get pendingWrite(): number | undefined {
     return this.output.pendingWrite;
+  }
+
+  acknowledgedAgo(): number | undefined {
+    return acknowledgedAgo(this.#socket);
   }
 
   get capacity(): number {

@@ -18,6 +18,7 @@ export interface FakeConnection extends ClientConnection {
   keepAlive: number | undefined;
   readonly observer: ClientConnectionObserver;
   readonly ended: string[];
+  acknowledgedAgo: () => number | undefined;
   onPing: () => void;
   onDestroy: () => void;
   pong(): void;
@@ -30,7 +31,7 @@ function fakeConnection(
   most: number,
 ): FakeConnection {
   const ended: string[] = [];
-  let pong: (() => void) | undefined;
+  const asked: PromiseWithResolvers<undefined>[] = [];
   return {
     protocol,
     active: 0,
@@ -51,16 +52,21 @@ function fakeConnection(
         resume: ignore,
       };
     },
+    acknowledgedAgo: () => undefined,
     onPing: ignore,
     onDestroy: ignore,
     ping() {
       this.onPing();
-      return new Promise((resolve) => (pong = resolve));
+      const ping = Promise.withResolvers<undefined>();
+      ping.promise.catch(ignore);
+      asked.push(ping);
+      return ping.promise;
     },
-    pong: () => pong?.(),
+    pong: () => asked.splice(0).forEach(({ resolve }) => resolve(undefined)),
     drain: () => ended.push("drain"),
     destroy() {
       ended.push("destroy");
+      for (const { reject } of asked.splice(0)) reject(new Error("ended"));
       this.onDestroy();
     },
   };
@@ -72,7 +78,10 @@ export interface PoolUnderTest {
   readonly made: FakeConnection[];
   /** What each waiter got: the index of its connection, "reused" or not; or the code of the error. */
   readonly got: string[];
-  readonly acquire: (mayRepeat?: boolean) => (() => void) | undefined;
+  readonly acquire: (
+    mayRepeat?: boolean,
+    isLast?: boolean,
+  ) => (() => void) | undefined;
   /** Lets dials settle. */
   readonly settle: () => Promise<void>;
   /** The request on that connection is over. */
@@ -121,8 +130,9 @@ export function startPool(
     clock,
     made,
     got,
-    acquire(mayRepeat = true) {
+    acquire(mayRepeat = true, isLast = false) {
       const waiter: ConnectionWaiter = {
+        isLast: () => isLast,
         connected(connection, reused) {
           const index = made.findIndex((each) => each === connection);
           got.push(`${index}${reused ? " reused" : ""}`);

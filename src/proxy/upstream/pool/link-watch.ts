@@ -2,9 +2,14 @@
  * Finds links that have become silent while requests are out on them: one is asked by a PING, and is dead where nothing at all comes.
  *
  * ```
- *   request goes out → nothing for 4 × its usual silence, 1 to 2 s → PING → nothing for 1 s → dead
- *                          └──────────── anything that comes: from the beginning ────┘
+ *   request goes out → nothing for 4 × its usual silence, 1 to 2 s → PING → nothing for 1 s ─┬─▶ dead
+ *                          ▲                                          ▲                       │ its kernel acknowledges
+ *                          │                                          └── for 10 s more ── late
+ *                          └──────────── anything that comes: from the beginning
  * ```
+ * A host whose kernel acknowledges is there, and the process may merely wait for a core. So what is in flight waits as well, and the owner
+ * dials: once the process takes another connection, it would have acknowledged the PING, too.
+ *
  * A slow application behind a live link is not hit: its sidecar acknowledges the PING. Nothing is written for a request or a read. Ten times
  * a second, as long as requests are out, each link is compared with what it was at the look before. Time is counted in looks, not in
  * milliseconds: where this process stood still, or the whole machine is late, the other end gets as many chances as ever.
@@ -23,27 +28,41 @@ export const ASKED_AFTER: { readonly least: number; readonly most: number } = {
 };
 /** Milliseconds that an acknowledgement may take. */
 export const ANSWER_WITHIN = 1000;
+/** Milliseconds that it may take besides where the kernel of the other end acknowledges. gRPC, tonic and Kestrel give a PING 20 s. */
+export const LATE_WITHIN = 10_000;
+/** Milliseconds in which a link with requests out has been judged. */
+export const JUDGED_WITHIN: number =
+  ASKED_AFTER.most + ANSWER_WITHIN + LATE_WITHIN;
 
 // The same, in looks.
 const SHORTEST = ASKED_AFTER.least / LOOK;
 const LONGEST = ASKED_AFTER.most / LOOK;
 const ANSWER = ANSWER_WITHIN / LOOK;
+/** PINGs to one that is late. */
+const MOST_LATE = LATE_WITHIN / ANSWER_WITHIN;
 /** A link that is silent for so many times what is usual is asked. */
 const UNUSUAL = 4;
-/** Links that are found dead in one look at most: all that is in flight on each fails at once. The others follow in the next looks. */
+/** Milliseconds by which the kernel's count may be off: its clock goes in ticks. It acknowledges at once, so that nothing else is left. */
+const TICK = 10;
+/** Links that are found late or dead in one look at most: all that is in flight on one that is dead fails at once. The others follow in the next looks. */
 export const MOST_DEAD = 8;
 
 type Watched = Pick<
   ClientConnection,
-  "active" | "heardAt" | "deaf" | "pendingWrite" | "ping"
+  "active" | "heardAt" | "deaf" | "pendingWrite" | "acknowledgedAgo" | "ping"
 >;
 
-/** `evidence`: what was seen, in words. */
-type Died = (evidence: string) => void;
+/** What its owner hears. `evidence`: what was seen, in words. */
+export interface LinkOwner {
+  /** Once, and is to end the connection. */
+  died(evidence: string): void;
+  /** Its host is there, its process says nothing: each second until it does, or is dead. `first`: the first time since it last spoke. */
+  late(evidence: string, first: boolean): void;
+}
 
 /** One link that is watched, until it leaves. */
 export class WatchedLink {
-  readonly died: Died;
+  readonly owner: LinkOwner;
   readonly #watch: LinkWatch;
   readonly #connection: Watched;
   readonly #usual: UsualSilence = new UsualSilence(LONGEST / UNUSUAL);
@@ -55,26 +74,40 @@ export class WatchedLink {
   #quiet = 0;
   /** Looks that are left for an acknowledgement; 0 where nothing was asked. */
   #left = 0;
+  /** Monotonic milliseconds when it was asked last. */
+  #askedAt = 0;
+  /** How often it was late since it last spoke. */
+  #late = 0;
   #dead = false;
 
-  constructor(watch: LinkWatch, connection: Watched, died: Died) {
+  constructor(watch: LinkWatch, connection: Watched, owner: LinkOwner) {
     this.#watch = watch;
     this.#connection = connection;
-    this.died = died;
+    this.owner = owner;
     this.#heardAt = connection.heardAt;
   }
 
   /** Asks by a PING, whether requests are out or not; not twice before the acknowledgement. */
   ask(): void {
     if (this.#left > 0 || this.#dead) return;
-    this.#left = ANSWER;
     this.#heardAt = this.#connection.heardAt;
-    this.#connection.ping().catch(ignore);
+    this.#ask();
     this.#watch.wake();
   }
 
-  /** `mayDie`: otherwise one that is dead is so at the next look. */
-  look(mayDie: boolean): "idle" | "alive" | "dead" {
+  #ask(): void {
+    this.#left = ANSWER;
+    this.#askedAt = this.#watch.now();
+    this.#connection.ping().catch(ignore);
+  }
+
+  /** The process has taken another connection since: it runs, and this one is not late for much longer. */
+  outdone(): void {
+    if (this.#late > 0) this.#late = MOST_LATE;
+  }
+
+  /** `mayDie`: otherwise one that is late or dead is so at the next look. */
+  look(mayDie: boolean): "idle" | "alive" | "late" | "dead" {
     const { active, deaf } = this.#connection;
     const taken = this.#hasTaken();
     const heard = this.#hasSpoken() || taken || deaf === true;
@@ -82,12 +115,12 @@ export class WatchedLink {
       this.#usual.add(this.#quiet);
       this.#quiet = 0;
       this.#left = 0;
+      this.#late = 0;
     } else if (active > 0) this.#quiet += 1;
     if (this.#left > 0) {
       if (this.#left === 1 && !mayDie) return "alive";
       this.#left -= 1;
-      this.#dead = this.#left === 0;
-      return this.#dead ? "dead" : "alive";
+      return this.#left > 0 ? "alive" : this.#judge();
     }
     if (active === 0) {
       this.#quiet = 0;
@@ -97,7 +130,22 @@ export class WatchedLink {
     return "alive";
   }
 
-  /** What was seen of one that is dead. */
+  #judge(): "late" | "dead" {
+    const [connection, askedAt] = [this.#connection, this.#askedAt];
+    if (this.#late < MOST_LATE && isThere(connection, this.#watch, askedAt)) {
+      this.#late += 1;
+      this.#ask();
+      return "late";
+    }
+    this.#dead = true;
+    return "dead";
+  }
+
+  get firstLate(): boolean {
+    return this.#late === 1;
+  }
+
+  /** What was seen of one that is late or dead. */
   get evidence(): string {
     const { active } = this.#connection;
     const silent = (this.#quiet * LOOK) / 1000;
@@ -106,7 +154,8 @@ export class WatchedLink {
       this.#quiet === 0
         ? ""
         : `silent for ${silent} s with ${requests} in flight, `;
-    return `${before}no acknowledgement of a PING within ${ANSWER_WITHIN / 1000} s`;
+    const asked = this.#dead ? this.#late + 1 : this.#late;
+    return `${before}no acknowledgement of a PING within ${(asked * ANSWER_WITHIN) / 1000} s`;
   }
 
   #hasSpoken(): boolean {
@@ -156,9 +205,12 @@ export class LinkWatch implements Timed {
     this.#turn = turn;
   }
 
-  /** `died` is called once, and is to end the connection. */
-  enter(connection: Watched, died: Died): WatchedLink {
-    const link = new WatchedLink(this, connection, died);
+  now(): number {
+    return this.#clock.now();
+  }
+
+  enter(connection: Watched, owner: LinkOwner): WatchedLink {
+    const link = new WatchedLink(this, connection, owner);
     this.#links.add(link);
     return link;
   }
@@ -183,23 +235,37 @@ export class LinkWatch implements Timed {
     this.#heard = false;
     this.#turn(() => (this.#heard = true));
     const dead: WatchedLink[] = [];
+    const late: WatchedLink[] = [];
     let idle = true;
     for (const link of this.#links) {
-      const state = link.look(dead.length < MOST_DEAD);
+      const state = link.look(dead.length + late.length < MOST_DEAD);
       if (state === "dead") dead.push(link);
+      if (state === "late") late.push(link);
       if (state !== "idle") idle = false;
     }
     this.#awake = !idle;
     if (!idle) this.#deadlines.set(this, now + LOOK);
     for (const link of dead)
       // What was told before may have ended it.
-      if (this.#links.delete(link)) link.died(link.evidence);
+      if (this.#links.delete(link)) link.owner.died(link.evidence);
+    for (const link of late)
+      if (this.#links.has(link)) link.owner.late(link.evidence, link.firstLate);
   }
 
   close(): void {
     this.#awake = false;
     this.#deadlines.leave(this);
   }
+}
+
+/** The other end's kernel has acknowledged something since it was asked. */
+export function isThere(
+  connection: Pick<ClientConnection, "acknowledgedAgo">,
+  clock: Pick<Clock, "now">,
+  askedAt: number,
+): boolean {
+  const ago = connection.acknowledgedAgo?.();
+  return ago !== undefined && ago < clock.now() - askedAt + TICK;
 }
 
 function ignore(): void {

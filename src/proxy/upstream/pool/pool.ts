@@ -6,12 +6,13 @@ import type {
   ConnectionNeed,
   ConnectionWaiter,
 } from "../../exchange/route-plan.ts";
-import type { WatchedLink } from "./link-watch.ts";
+import { isThere, JUDGED_WITHIN, type WatchedLink } from "./link-watch.ts";
 import type { PoolOptions } from "./options.ts";
 import {
   PooledConnections,
   type PooledConnection,
 } from "./pooled-connections.ts";
+import { closing, silent } from "./refusals.ts";
 
 interface Waiting {
   readonly need: ConnectionNeed;
@@ -88,7 +89,7 @@ export class Pool {
     return () => this.#listeners.delete(listener);
   }
 
-  /** Hears that a connection was found dead, and on what evidence, before what was in flight on it fails. */
+  /** Hears that a connection was found dead, or late, and on what evidence, before what was in flight on it fails. */
   onDead(listener: (evidence: string) => void): Cancel {
     this.#deathListeners.add(listener);
     return () => this.#deathListeners.delete(listener);
@@ -115,7 +116,8 @@ export class Pool {
 
   /**
    * A request that may not be repeated meets a silent HTTP/2 connection: the acknowledgement of a PING proves that it lives. Where there is none,
-   * another is dialled. If requests are out on a link, it is the watch that judges it, and this one goes elsewhere.
+   * another is dialled. If requests are out on a link, or its host is there, it is the watch that judges it, and this one goes elsewhere.
+   * With nowhere else to go, it waits for that judgement.
    */
   #afterPing(
     pooled: PooledConnection,
@@ -129,28 +131,42 @@ export class Pool {
     const { clock, settings, watch } = this.#options;
     const { connectTimeout } = settings();
     const evidence = `no acknowledgement of a PING within ${connectTimeout / 1000} s`;
-    const elsewhere = watch !== undefined && connection.active > 0;
+    const askedAt = clock.now();
+    let watched = watch !== undefined && connection.active > 0;
     const settle = (answer: "alive" | "ended" | "silent"): void => {
       if (answered) return;
       answered = true;
       cancelTimer();
-      if (answer === "silent" && !elsewhere) this.#dead(pooled, evidence);
+      if (answer === "silent" && !watched) this.#dead(pooled, evidence);
       if (waiting.over) return;
       const alive = answer === "alive";
       if (alive && !pooled.leaving && connection.capacity > 0)
         this.#serve(pooled, waiter, true);
-      else if (alive || !elsewhere) inner = this.acquire(need, waiter);
+      else if (alive || !watched || (answer === "ended" && waiter.isLast?.()))
+        inner = this.acquire(need, waiter);
       else waiter.failed(silent(evidence, true));
     };
-    const cancelTimer = afterArrivals(clock, connectTimeout, () =>
-      settle("silent"),
-    );
+    const giveUp = (): void => settle("silent");
+    const late = (): void => {
+      if (
+        !watched &&
+        watch !== undefined &&
+        isThere(connection, clock, askedAt)
+      ) {
+        watched = true;
+        for (const link of this.#watched) link.ask();
+      }
+      if (!watched || waiting.over || waiter.isLast?.() !== true) giveUp();
+      else cancelTimer = afterArrivals(clock, JUDGED_WITHIN, giveUp);
+    };
+    let cancelTimer = afterArrivals(clock, connectTimeout, late);
     connection.ping().then(
       () => settle("alive"),
       () => settle("ended"),
     );
     return () => {
       waiting.over = true;
+      if (watched) cancelTimer();
       inner?.();
     };
   }
@@ -166,6 +182,16 @@ export class Pool {
       for (const listener of this.#deathListeners) listener(evidence);
     for (const link of this.#watched) link.ask();
     connection.destroy(silent(evidence, false));
+  }
+
+  /**
+   * Its host is there, its process says nothing. What is in flight waits. Where the endpoint is not the only one, new requests go to others;
+   * and whatever takes a new connection proves that more than this link is alive.
+   */
+  #late({ connection }: PooledConnection, evidence: string, first: boolean) {
+    if (first && connection.active > 0)
+      for (const listener of this.#deathListeners) listener(evidence);
+    if (!this.#closed && this.#dials.size === 0) this.#dial(true);
   }
 
   /** Enough dials for those that wait: one for all where streams share, one for each otherwise. */
@@ -223,6 +249,7 @@ export class Pool {
           else this.#failOne(closing());
           return;
         }
+        for (const each of this.#watched) each.outdone();
         pooled = this.#connections.add(connection);
         link = this.#watch(pooled);
         this.#options.connected?.();
@@ -236,9 +263,10 @@ export class Pool {
   }
 
   #watch(pooled: PooledConnection): WatchedLink | undefined {
-    const link = this.#options.watch?.enter(pooled.connection, (evidence) =>
-      this.#dead(pooled, evidence),
-    );
+    const link = this.#options.watch?.enter(pooled.connection, {
+      died: (evidence) => this.#dead(pooled, evidence),
+      late: (evidence, first) => this.#late(pooled, evidence, first),
+    });
     if (link !== undefined) this.#watched.add(link);
     return link;
   }
@@ -367,21 +395,4 @@ export class Pool {
     for (const waiting of this.#waiting.splice(kept))
       waiting.moved = successor.acquire(waiting.need, waiting.waiter);
   }
-}
-
-function silent(evidence: string, unprocessed: boolean): MeshError {
-  return new MeshError("UPSTREAM_RESET", evidence, {
-    source: "upstream",
-    silent: true,
-    unprocessed,
-  });
-}
-
-function closing(): MeshError {
-  // "Refused", not "failed": it says nothing of the endpoint.
-  return new MeshError(
-    "STREAM_REFUSED",
-    "the connection was let go before it was used",
-    { source: "proxy", unprocessed: true },
-  );
 }

@@ -38,6 +38,7 @@ import {
 } from "../../../proxy/downstream/sources.ts";
 import {
   ANSWER_WITHIN,
+  LATE_WITHIN,
   ASKED_AFTER,
 } from "../../../proxy/upstream/pool/link-watch.ts";
 import { MAX_SERIES } from "../../../sidecar/workers/worker.ts";
@@ -344,7 +345,7 @@ export const TIME_LIMITS: readonly Limit[] = [
   {
     name: "silence of a link with requests in flight",
     default: `4 times what is usual, ${time(ASKED_AFTER.least)} to ${time(ASKED_AFTER.most)}`,
-    beyond: `a PING; where nothing comes within ${time(ANSWER_WITHIN)}, the link ends, its endpoint is ejected, and requests that may be repeated go elsewhere`,
+    beyond: `a PING; where nothing comes within ${time(ANSWER_WITHIN)}, its endpoint is ejected, the link ends, and requests that may be repeated go elsewhere; a link whose other kernel still acknowledges ends ${time(LATE_WITHIN)} later (Linux), or ${time(ANSWER_WITHIN)} after its process took another connection`,
     reasons: reasons("UPSTREAM_RESET"),
     seen: ['wherry_ejections_total{reason="silent-link"}'],
   },

@@ -18,13 +18,17 @@ interface FakeLink {
   heardAt: number;
   deaf?: boolean;
   pendingWrite?: number | undefined;
+  acknowledgedAgo?: () => number | undefined;
   /** PINGs so far. */
   pings: number;
   /** How the other end takes a PING. */
   onPing: () => void;
   ping(): Promise<void>;
   readonly evidence: string[];
+  /** What was said of it while it was late. */
+  readonly late: string[];
   ask(): void;
+  outdone(): void;
 }
 
 interface Setup {
@@ -56,9 +60,14 @@ function setUp(): Setup {
           return Promise.resolve();
         },
         evidence,
+        late: [],
         ask: () => watched.ask(),
+        outdone: () => watched.outdone(),
       };
-      const watched = watch.enter(link, (seen) => evidence.push(seen));
+      const watched = watch.enter(link, {
+        died: (seen) => evidence.push(seen),
+        late: (seen, first) => link.late.push(first ? `first: ${seen}` : seen),
+      });
       watch.wake();
       return link;
     },
@@ -101,6 +110,95 @@ void t.test(
     t.equal(silent.evidence.length, 1, "told once");
     t.equal(silent.pings, 1);
     t.equal(clock.pending, 0, "nobody looks any more");
+    t.end();
+  },
+);
+
+/** The other end's kernel acknowledges each PING, its process none. */
+function late({ clock, link }: Setup): FakeLink {
+  const one = link();
+  let askedAt = -Infinity;
+  one.onPing = () => (askedAt = clock.now());
+  one.acknowledgedAgo = () => clock.now() - askedAt - 1;
+  return one;
+}
+
+void t.test(
+  "a link whose host acknowledges is late, and is asked each second for 10 s",
+  (t) => {
+    const made = setUp();
+    const { clock } = made;
+    const busy = late(made);
+    clock.advance(2 * SECOND);
+    t.same(busy.late, [
+      "first: silent for 2 s with 1 request in flight, no acknowledgement of a PING within 1 s",
+    ]);
+    clock.advance(9.9 * SECOND);
+    t.equal(busy.late.length, 10);
+    t.equal(busy.pings, 11);
+    t.same(busy.evidence, []);
+    clock.advance(LOOK);
+    t.same(busy.evidence, [
+      "silent for 12 s with 1 request in flight, no acknowledgement of a PING within 11 s",
+    ]);
+    clock.advance(60 * SECOND);
+    t.equal(busy.evidence.length, 1, "told once");
+    t.end();
+  },
+);
+
+void t.test("one that was late and speaks begins anew", (t) => {
+  const made = setUp();
+  const { clock } = made;
+  const busy = late(made);
+  clock.advance(11 * SECOND);
+  busy.heardAt = clock.now();
+  clock.advance(11 * SECOND);
+  t.same(busy.evidence, []);
+  t.equal(busy.late.filter((seen) => seen.startsWith("first")).length, 2);
+  t.end();
+});
+
+void t.test("a host that goes while its process is late", (t) => {
+  const made = setUp();
+  const { clock } = made;
+  const gone = late(made);
+  clock.advance(4 * SECOND);
+  gone.onPing = ignore;
+  clock.advance(2 * SECOND);
+  t.equal(gone.evidence.length, 1);
+  t.end();
+});
+
+void t.test(
+  "what the kernel acknowledged before the PING says nothing of now",
+  (t) => {
+    const { clock, link } = setUp();
+    const gone = link();
+    const acknowledgedAt = clock.now() + SECOND - 50;
+    gone.acknowledgedAgo = () => clock.now() - acknowledgedAt;
+    clock.advance(2 * SECOND);
+    t.equal(gone.evidence.length, 1);
+    t.same(gone.late, []);
+    t.end();
+  },
+);
+
+void t.test(
+  "once its process takes another connection, a late link has a second more",
+  (t) => {
+    const made = setUp();
+    const { clock } = made;
+    const hung = late(made);
+    hung.outdone();
+    clock.advance(2 * SECOND);
+    t.same(hung.evidence, [], "it was not late yet");
+    clock.advance(SECOND / 2);
+    hung.outdone();
+    clock.advance(SECOND / 2 - LOOK);
+    t.same(hung.evidence, []);
+    clock.advance(LOOK);
+    t.equal(hung.evidence.length, 1);
     t.end();
   },
 );
@@ -225,7 +323,7 @@ void t.test("our own stall is no silence of the other end", (t) => {
     (run) => run(),
   );
   const evidence: string[] = [];
-  stalled.enter(one, (seen) => evidence.push(seen));
+  stalled.enter(one, { died: (seen) => evidence.push(seen), late: ignore });
   stalled.wake();
   clock.advance(5 * LOOK);
   now = late;
@@ -262,7 +360,8 @@ void t.test(
   (t) => {
     const { clock, watch, link } = setUp();
     const links = Array.from({ length: 2 * MOST_DEAD + 1 }, () => link());
-    const left = watch.enter(link(), () => t.fail("it has left"));
+    const died = (): void => void t.fail("it has left");
+    const left = watch.enter(link(), { died, late: ignore });
     watch.leave(left);
     const dead = (): number =>
       links.reduce((sum, { evidence }) => sum + evidence.length, 0);
@@ -300,7 +399,7 @@ void t.test(
     const evidence: string[] = [];
     watch.enter(
       { active: 1, heardAt: 0, ping: () => Promise.resolve() },
-      (seen) => evidence.push(seen),
+      { died: (seen) => evidence.push(seen), late: ignore },
     );
     watch.wake();
     // All in one turn of the event loop: nothing can have been read.
@@ -319,7 +418,7 @@ void t.test("the last that leaves takes the timer along", (t) => {
   const { clock, watch } = setUp();
   const link = watch.enter(
     { active: 1, heardAt: 0, ping: () => Promise.reject(new Error("over")) },
-    ignore,
+    { died: ignore, late: ignore },
   );
   watch.wake();
   t.equal(clock.pending, 1);

@@ -1,5 +1,6 @@
 /** What a pool does with connections that have fallen silent. */
 import t from "tap";
+import { MeshError } from "../../../../src/mesh/errors.ts";
 import { startPool } from "../../../support/peers/fake-pool.ts";
 
 void t.test(
@@ -110,6 +111,123 @@ void t.test(
     t.equal(got.length, 5);
   },
 );
+
+void t.test(
+  "what has nowhere else to go waits until the link is judged",
+  async (t) => {
+    const { acquire, settle, got, clock, made } = startPool({
+      protocol: "h2",
+      link: true,
+    });
+    acquire();
+    await settle();
+    clock.advance(500);
+    acquire(false, true);
+    clock.advance(1000);
+    await settle();
+    t.same(got, ["0"], "another would have gone elsewhere by now");
+    made[0]?.pong();
+    await settle();
+    t.same(got, ["0", "0 reused"], "it was late");
+
+    clock.advance(200);
+    acquire(false, true);
+    clock.advance(2000);
+    t.same(made[0]?.ended, ["destroy"], "it is dead");
+    await settle();
+    await settle();
+    t.same(got, ["0", "0 reused", "1"], "another is dialled");
+  },
+);
+
+void t.test(
+  "a late link: its endpoint is said to be, what is in flight waits, and another is dialled",
+  async (t) => {
+    const { acquire, settle, got, clock, made, pool } = startPool({
+      protocol: "h2",
+      link: true,
+    });
+    const evidence: string[] = [];
+    pool.onDead((seen) => evidence.push(seen));
+    acquire();
+    await settle();
+    const [late] = made;
+    if (late === undefined) throw new Error("none");
+    late.acknowledgedAgo = () => 1;
+    clock.advance(2000);
+    await settle();
+    t.equal(evidence.length, 1);
+    t.same(late.ended, [], "the request waits");
+    t.equal(made.length, 2);
+    acquire();
+    acquire(false);
+    t.same(got, ["0", "1 reused", "1 reused"]);
+    late.heardAt = clock.now();
+    if (made[1] !== undefined) made[1].active = 0;
+    clock.advance(500);
+    t.same(late.ended, [], "it has spoken");
+    clock.advance(1600);
+    await settle();
+    t.equal(made.length, 3, "late again, and another is asked");
+    clock.advance(1000);
+    t.same(late.ended, ["destroy"], "what took the new one is not late");
+  },
+);
+
+void t.test(
+  "an idle link whose host acknowledges the PING is not let go",
+  async (t) => {
+    const { acquire, settle, finish, got, clock, made } = startPool({
+      protocol: "h2",
+      link: true,
+    });
+    acquire();
+    await settle();
+    finish(0);
+    const [late] = made;
+    if (late === undefined) throw new Error("none");
+    late.acknowledgedAgo = () => 1;
+    clock.advance(1000);
+    acquire(false);
+    acquire(false, true);
+    clock.advance(1000);
+    await settle();
+    t.same(got, ["0", "UPSTREAM_RESET unprocessed"], "one goes elsewhere");
+    clock.advance(500);
+    late.heardAt = clock.now();
+    late.pong();
+    await settle();
+    t.same(got.slice(2), ["0 reused"], "the other waits");
+    clock.advance(500);
+    t.same(late.ended, []);
+    t.equal(made.length, 1);
+  },
+);
+
+void t.test("a late link whose process takes no other", async (t) => {
+  let fails = false;
+  const { acquire, settle, clock, made } = startPool({
+    protocol: "h2",
+    link: true,
+    fail: () =>
+      fails
+        ? new MeshError("CONNECT_FAILED", "", { source: "upstream" })
+        : undefined,
+  });
+  acquire();
+  await settle();
+  const [late] = made;
+  if (late === undefined) throw new Error("none");
+  fails = true;
+  late.acknowledgedAgo = () => 1;
+  for (let second = 0; second < 11; second += 1) {
+    clock.advance(1000);
+    await settle();
+  }
+  t.same(late.ended, [], "it may wait for a core");
+  clock.advance(1000);
+  t.same(late.ended, ["destroy"]);
+});
 
 void t.test(
   "the 0.1 s begin with the first request after an idle time",
