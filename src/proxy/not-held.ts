@@ -44,6 +44,30 @@ export function notKnown({ detail }: NotKnown): MeshError {
   });
 }
 
+/** The same look-ups, for those that cannot wait for as long as a request: what is late for them is late `ms` milliseconds after they ask. */
+export function hurried(lookups: Lookups, clock: Clock, ms: number): Lookups {
+  return {
+    holds: (destination) => lookups.holds(destination),
+    knows: (question) => lookups.knows(question),
+    look(want, done) {
+      let over = false;
+      const end: OnKnown = (failure) => {
+        if (over) return;
+        over = true;
+        cancel();
+        done(failure);
+      };
+      const cancel = clock.after(ms, () =>
+        end({
+          kind: "late",
+          detail: `there was no result within ${ms / 1000} s`,
+        }),
+      );
+      lookups.look(want, end);
+    },
+  };
+}
+
 /** The same look-ups, with the time that calls wait for them told. */
 export function metered(
   lookups: Lookups,

@@ -9,8 +9,11 @@ import { ownCopy } from "../../core/text/own-copy.ts";
 import type { HeldQuestion } from "./held-view.ts";
 import type { NotKnown, OnKnown } from "./lookups.ts";
 
-/** Milliseconds that a result may take; requests that come later, while there is none, do not wait at all. */
-export const RESOLVE_WITHIN = 1000;
+/**
+ * Milliseconds that a result may take; requests that come later, while there is none, do not wait at all. Envoy waits as long for a cluster
+ * on demand, Linkerd for 3 s. Where processes get a small part of a core, the rounds to the control plane take more than a second.
+ */
+export const RESOLVE_WITHIN = 5000;
 /** Questions that are kept with their results: the one that was of no use for longest makes room. */
 export const MOST_QUESTIONS = 4096;
 /** Questions without a result. */

@@ -1,5 +1,6 @@
 /** The life of a question: names of the mesh are replied to with addresses that stand for them, the others are passed on. */
 import type { Lookups } from "../../agent/interest/lookups.ts";
+import type { Clock } from "../../core/clock.ts";
 import type { Snapshot } from "../../policy/snapshot.ts";
 import {
   CLASS,
@@ -16,6 +17,7 @@ import {
   type Rcode,
   type Record,
 } from "../../wire/dns/messages.ts";
+import { hurried } from "../not-held.ts";
 import { judgeName, type NameVerdict } from "./mesh-names.ts";
 import type { NameServers } from "./name-servers.ts";
 import {
@@ -31,6 +33,8 @@ export const TTL = 5;
 export const HEARD_BEFORE: number = (TTL + 10) * 1000;
 /** Questions of this machine's applications that wait, for the control plane or another name server. */
 export const MOST_WAITING_QUESTIONS = 1024;
+/** Milliseconds that a name waits for the control plane: clients of DNS ask again, or give up, after 1 to 5 s. */
+export const NAME_WAITS = 1000;
 
 /** What becomes of a message. */
 export type Outcome =
@@ -44,6 +48,7 @@ export type Outcome =
   | "dropped";
 
 export interface ResolverOptions {
+  readonly clock: Clock;
   readonly snapshot: { readonly value: Snapshot | undefined };
   readonly lookups: { readonly value: Lookups | undefined };
   readonly addresses: VirtualAddresses;
@@ -103,7 +108,7 @@ export class Resolver {
   }
 
   #resolve(question: Question, stream: boolean, reply: Reply): void {
-    const { snapshot, lookups } = this.#options;
+    const { clock, snapshot, lookups } = this.#options;
     const { host } = question;
     if (host === undefined) {
       this.#passOn(question, stream, false, reply);
@@ -112,7 +117,10 @@ export class Resolver {
     const now = ():
       | { snapshot: Snapshot; lookups: Lookups | undefined }
       | undefined =>
-      snapshot.value && { snapshot: snapshot.value, lookups: lookups.value };
+      snapshot.value && {
+        snapshot: snapshot.value,
+        lookups: lookups.value && hurried(lookups.value, clock, NAME_WAITS),
+      };
     judgeName(host, now, (verdict) =>
       this.#act(question, stream, verdict, reply),
     );

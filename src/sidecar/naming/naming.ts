@@ -56,6 +56,7 @@ export async function startNaming(options: NamingOptions): Promise<Naming> {
   const nameServers = new NameServers({ clock, servers: servers.now });
   const began = clock.now();
   const resolver = new Resolver({
+    clock,
     snapshot: worker.snapshot,
     lookups: {
       get value() {

@@ -103,6 +103,20 @@ void t.test("nobody waits for longer than an answer may take", (t) => {
   t.end();
 });
 
+void t.test(
+  "a result that takes seconds on a busy machine is waited for",
+  (t) => {
+    const { clock, wait, answer } = asking();
+    const first = wait(A);
+    clock.advance(4000);
+    const second = wait(A);
+    t.same([first, second], [{ result: "waits" }, { result: "waits" }]);
+    answer({ [A]: ["shop/a"] });
+    t.same([first, second], [{ result: "known" }, { result: "known" }]);
+    t.end();
+  },
+);
+
 void t.test("a question that was lost is asked anew after a while", (t) => {
   const { questions, asked, dropped, wait } = asking();
   wait(A);

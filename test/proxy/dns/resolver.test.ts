@@ -5,6 +5,7 @@ import type { Snapshot } from "../../../src/policy/snapshot.ts";
 import { compileSnapshot } from "../../../src/policy/compile/compile.ts";
 import {
   MOST_WAITING_QUESTIONS,
+  NAME_WAITS,
   Resolver,
   type Outcome,
 } from "../../../src/proxy/dns/resolver.ts";
@@ -13,6 +14,7 @@ import {
   VirtualAddresses,
 } from "../../../src/proxy/dns/virtual-addresses.ts";
 import { makeReply } from "../../../src/wire/dns/messages.ts";
+import { fakeClock } from "../../support/clocks/fake-clock.ts";
 import { question, read, summary } from "../../support/dns/questions.ts";
 import { resource } from "../../support/meshes/pair.ts";
 
@@ -58,7 +60,9 @@ function resolverOf(given: Given = {}) {
   const outcomes: Outcome[] = [];
   const passed: string[] = [];
   const addresses = new VirtualAddresses();
+  const clock = fakeClock();
   const resolver = new Resolver({
+    clock,
     snapshot,
     lookups: { value: given.lookups },
     addresses,
@@ -78,7 +82,7 @@ function resolverOf(given: Given = {}) {
     new Promise((resolve) => resolver.hear(bytes, false, resolve));
   const say = async (name: string, type = "A"): Promise<string> =>
     summary(await ask(question(name, type)));
-  return { resolver, ask, say, snapshot, outcomes, passed, addresses };
+  return { clock, resolver, ask, say, snapshot, outcomes, passed, addresses };
 }
 
 const OWN = "orders.shop.svc.cluster.local";
@@ -247,6 +251,30 @@ void t.test("the control plane is away", async (t) => {
     t.equal(await reply, expected, `${name}, others say ${others}`);
   }
 });
+
+void t.test(
+  "a name waits for no longer than clients of DNS do, and hears of the result once",
+  async (t) => {
+    const lookups = byHand();
+    const { clock, say, outcomes } = resolverOf({
+      lookups,
+      snapshot: meshOf(),
+      others: 3,
+    });
+    const reply = say("orders.shop");
+    clock.advance(NAME_WAITS - 1);
+    t.same(outcomes, []);
+    clock.advance(1);
+    t.equal(await reply, "SERVFAIL", "the mesh may have it");
+    lookups.settle();
+    t.same(outcomes, ["not resolved"]);
+    const again = say("none.example");
+    lookups.settle();
+    clock.advance(NAME_WAITS);
+    t.equal(await again, "NXDOMAIN");
+    t.same(outcomes, ["not resolved", "passed on"]);
+  },
+);
 
 void t.test("no more wait than there is room for", async (t) => {
   const lookups = byHand();

@@ -6,6 +6,7 @@ import { whereTo } from "../../../src/proxy/destination.ts";
 import { Resolver, type Outcome } from "../../../src/proxy/dns/resolver.ts";
 import { VirtualAddresses } from "../../../src/proxy/dns/virtual-addresses.ts";
 import { makeReply } from "../../../src/wire/dns/messages.ts";
+import { fakeClock } from "../../support/clocks/fake-clock.ts";
 import { question, summary } from "../../support/dns/questions.ts";
 import {
   mesh,
@@ -38,6 +39,7 @@ function rig(snapshot: Snapshot) {
   const addresses = new VirtualAddresses();
   const outcomes: Outcome[] = [];
   const resolver = new Resolver({
+    clock: fakeClock(),
     snapshot: current,
     lookups: { value: undefined },
     addresses,
