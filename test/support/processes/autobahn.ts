@@ -1,9 +1,9 @@
 /** Autobahn, the conformance suite of WebSocket: a peer that sends what it should not, and one that repeats what comes. */
-import { spawn } from "node:child_process";
+import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { readFile, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { Transform } from "node:stream";
 import { eventually } from "../peers/call.ts";
 import { cleanEnvironment } from "./demo.ts";
@@ -18,6 +18,18 @@ export const ALL_CASES: readonly string[] = process.env["AUTOBAHN"]?.split(
   ",",
 ) ?? ["1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "10.*"];
 const WITHIN = 60_000;
+/**
+ * The suite's own command with its waits so many times as long as the first argument says: from half a second after the handshake on, it
+ * ends what is open and calls that a failure.
+ */
+const PATIENT = `
+import sys
+from autobahntestsuite import wstest
+from twisted.internet import reactor
+patience = float(sys.argv.pop(1))
+later = reactor.callLater
+reactor.callLater = lambda delay, *call, **named: later(delay * patience, *call, **named)
+sys.exit(wstest.run())`;
 
 export interface Daemon {
   readonly port: number;
@@ -36,8 +48,13 @@ const COMPARED: readonly string[] = [
 ];
 
 /** The peer under test as a server. */
-export function startRepeater(port: number): Promise<Daemon> {
-  return start(port, ["-m", "testeeserver", "-w", `ws://127.0.0.1:${port}`]);
+export function startRepeater(port: number, patience: number): Promise<Daemon> {
+  return start(port, patience, [
+    "-m",
+    "testeeserver",
+    "-w",
+    `ws://127.0.0.1:${port}`,
+  ]);
 }
 
 /** The suite as a server, which writes what it found of each client into `directory`. */
@@ -45,10 +62,11 @@ export async function startFuzzer(
   port: number,
   directory: string,
   cases: readonly string[],
+  patience: number,
 ): Promise<Daemon> {
   const spec = { url: `ws://127.0.0.1:${port}`, outdir: directory, cases };
   const file = await writeSpec(directory, spec);
-  return start(port, ["-m", "fuzzingserver", "-s", file, "-u", "0"]);
+  return start(port, patience, ["-m", "fuzzingserver", "-s", file, "-u", "0"]);
 }
 
 /** The suite as a client of the servers at these ports, by their names. */
@@ -56,6 +74,7 @@ export async function fuzz(
   ports: Readonly<Record<string, number>>,
   directory: string,
   cases: readonly string[],
+  patience: number,
 ): Promise<void> {
   const servers = Object.entries(ports).map(([agent, port]) => ({
     agent,
@@ -66,13 +85,17 @@ export async function fuzz(
     outdir: directory,
     cases,
   });
-  await run(["-m", "fuzzingclient", "-s", file]);
+  await run(patience, ["-m", "fuzzingclient", "-s", file]);
 }
 
 /** The peer under test as a client of a fuzzer. */
-export function beFuzzed(agent: string, port: number): Promise<void> {
+export function beFuzzed(
+  agent: string,
+  port: number,
+  patience: number,
+): Promise<void> {
   const url = `ws://127.0.0.1:${port}`;
-  return run(["-m", "testeeclient", "-w", url, "-i", agent]);
+  return run(patience, ["-m", "testeeclient", "-w", url, "-i", agent]);
 }
 
 /**
@@ -128,20 +151,26 @@ async function writeSpec(directory: string, spec: object): Promise<string> {
   return file;
 }
 
-async function run(args: readonly string[]): Promise<void> {
-  const child = spawn(TOOL, args, {
-    env: cleanEnvironment(),
-    stdio: ["ignore", "ignore", "inherit"],
-  });
+function spawnTool(patience: number, args: readonly string[]): ChildProcess {
+  return spawn(
+    join(dirname(TOOL), "python"),
+    ["-c", PATIENT, String(patience), ...args],
+    { env: cleanEnvironment(), stdio: ["ignore", "ignore", "inherit"] },
+  );
+}
+
+async function run(patience: number, args: readonly string[]): Promise<void> {
+  const child = spawnTool(patience, args);
   const [code] = (await once(child, "exit")) as [number | null];
   if (code !== 0) throw new Error(`${args.join(" ")} ended with ${code}`);
 }
 
-async function start(port: number, args: readonly string[]): Promise<Daemon> {
-  const child = spawn(TOOL, args, {
-    env: cleanEnvironment(),
-    stdio: ["ignore", "ignore", "inherit"],
-  });
+async function start(
+  port: number,
+  patience: number,
+  args: readonly string[],
+): Promise<Daemon> {
+  const child = spawnTool(patience, args);
   const gone = once(child, "exit");
   await eventually(
     `${args.join(" ")} listens`,
