@@ -1,4 +1,4 @@
-/** How many connections strangers may hold, how long and with how many bytes; on real sockets, under a fake clock. */
+/** How many connections strangers may hold, how long and with how many bytes; on real sockets, under a fake clock (law 15). */
 import { once } from "node:events";
 import { connect, createServer, Socket, type AddressInfo } from "node:net";
 import t from "tap";

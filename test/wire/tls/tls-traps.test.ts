@@ -1,4 +1,4 @@
-/** What Node does that the link must not do: each trap shown to be one, and the link shown to be free of it. */
+/** What Node does that the link must not do: each trap shown to be one, and the link shown to be free of it (law 5). */
 import { once } from "node:events";
 import { connect, createServer, type TLSSocket } from "node:tls";
 import t from "tap";

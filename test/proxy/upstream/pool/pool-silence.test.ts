@@ -1,4 +1,4 @@
-/** What a pool does with connections that have fallen silent. */
+/** What a pool does with connections that have fallen silent (law 3). */
 import t from "tap";
 import { MeshError } from "../../../../src/mesh/errors.ts";
 import { startPool } from "../../../support/peers/fake-pool.ts";
