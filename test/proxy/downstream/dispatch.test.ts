@@ -4,6 +4,7 @@ import { connect as connectTls } from "node:tls";
 import t from "tap";
 import type { AskingSidecar } from "../../support/control-plane/asking-sidecar.ts";
 import { keptLog } from "../../support/laws/harness.ts";
+import { RESOLVE_WITHIN } from "../../../src/agent/interest/questions.ts";
 import { fakeClock } from "../../support/clocks/fake-clock.ts";
 
 // Before what it changes is loaded: connections from 127.200.0.1 count as captured.
@@ -206,7 +207,7 @@ void t.test(
     socket.write(get("10.0.0.1"));
     const answer = said(socket);
     await until(() => asked(mesh).length === 2);
-    clock.advance(1000);
+    clock.advance(RESOLVE_WITHIN);
     t.match(await answer, /^HTTP\/1\.1 503 .*x-wherry-reason: NO_CONFIG/s);
   },
 );
