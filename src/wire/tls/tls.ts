@@ -43,6 +43,7 @@ import {
   ignore,
   judgeSocket,
   linkServerOptions,
+  presentedChain,
   protocolOf,
   reasonOf,
 } from "./tls-context.ts";
@@ -254,10 +255,13 @@ class LinkServer implements LinkListener {
     }
     const { clock, live, equalDomains } = this.#options;
     const trust = trustOf(loaded, clock, live?.revoked);
+    // Asked for once: OpenSSL parses the whole chain anew for each time.
+    const presented = presentedChain(socket);
     const judgement = judgeSocket(
       socket,
       domainsLike(loaded.spiffeId.trustDomain, equalDomains?.()),
       trust,
+      presented,
     );
     if (!judgement.ok) {
       this.#refuse(socket, remote, judgement.reason, judgement.detail);
@@ -271,7 +275,7 @@ class LinkServer implements LinkListener {
     }
     const { id, uri } = judgement;
     const lasts = Math.min(
-      lifeLeft(socket.getPeerX509Certificate(), trust.times),
+      lifeLeft(presented[0], trust.times),
       validFor(loaded, trust.times),
     );
     endWhenPeerIsGone(socket);
