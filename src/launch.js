@@ -160,7 +160,8 @@ function ownerOf(path) {
   return uid === 0 ? "root" : `its owner (uid ${uid})`;
 }
 
-function say(text) {
+/** On stderr, under the name of the command. */
+export function say(text) {
   process.stderr.write(`wherry: ${text}\n`);
 }
 

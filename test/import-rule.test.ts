@@ -14,7 +14,7 @@ type Layers = readonly (readonly string[])[];
 
 const HOUSE: Layers = [
   ["main.ts", "wherry.js", "tools"],
-  ["launch.js"],
+  ["launch.js", "bundle.js"],
   ["install-turn.js"],
   ["cli"],
   ["sidecar", "control-plane", "demo"],
