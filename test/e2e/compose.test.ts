@@ -44,6 +44,8 @@ const [PAGE, ...PARTS] = [
   "catalog.shop/products",
   "orders.shop/orders",
 ] as const;
+/** Calls a second. */
+const RATE = drawn("WHERRY_COMPOSE_RATE", 100, 200);
 /** A page is as many calls as there are Services: one call in nine asks for it. */
 const TARGETS = [PAGE, ...Array.from({ length: 4 }, () => PARTS).flat()];
 /** As seldom as a mesh traces where nobody says otherwise. */
@@ -168,7 +170,7 @@ async function shopRuns(t: Test, engine: Engine): Promise<void> {
     "the published port answers",
   );
 
-  // What follows is about calls; a trace of each of 200 a second is Jaeger's work.
+  // What follows is about calls; a trace of each is Jaeger's work.
   await inNetworkOf(
     "control-plane",
     `(async () => {
@@ -207,7 +209,7 @@ async function shopRuns(t: Test, engine: Engine): Promise<void> {
       ...entering,
       ...[nsenter, `--target=${pid}`, "--net", process.execPath],
       join(ROOT, "test/support/containers/steady-calls.ts"),
-      ...["200", ...TARGETS],
+      ...[String(RATE), ...TARGETS],
     ],
     { stdio: ["pipe", "pipe", "inherit"] },
   );

@@ -8,6 +8,7 @@ import { startAgent } from "../../src/agent/mesh-agent.ts";
 import { systemClock } from "../../src/core/clock.ts";
 import { silentLogger } from "../../src/core/log.ts";
 import { freePort } from "../../src/demo/free-port.ts";
+import { drawn } from "../support/drawn.ts";
 import {
   call,
   closeCalls,
@@ -16,7 +17,7 @@ import {
 } from "../support/peers/call.ts";
 import { cleanEnvironment, PROGRAM } from "../support/processes/demo.ts";
 
-const SIDECARS = 150;
+const SIDECARS = drawn("WHERRY_CROWD", 100, 150);
 const OPERATORS = 8;
 /** Each time that an operator lists everything. */
 const ROUNDS = 8;

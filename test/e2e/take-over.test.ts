@@ -147,7 +147,12 @@ void t.test("an older process that hangs from the start", async (t) => {
     "the newer one ends, and says what to do",
   );
   older.process.signal("SIGCONT");
-  t.equal((await shop.call()).status, 200, "the older one goes on");
+  await eventually(
+    "the older one goes on",
+    WITHIN,
+    () => shop.call(),
+    ({ status }) => status === 200,
+  );
   t.equal(await older.ready("/readyz?application"), 200);
 });
 

@@ -33,7 +33,7 @@ import {
 
 /** Another one in each run, so that runs add up. */
 const SEED = Number(process.env["WHERRY_FUZZ_SEED"] ?? randomInt(2 ** 31));
-const CASES = drawn("WHERRY_FUZZ_CASES", 10_000, 100_000);
+const CASES = drawn("WHERRY_FUZZ_CASES", 6000, 100_000);
 
 type Reader = (socket: MemorySocket) => () => Reading;
 

@@ -93,7 +93,7 @@ const SEED = 1;
  * Requests that the tool draws of each operation, besides those that it enumerates. It is given no time to be done in: a busy machine
  * would take operations from its end.
  */
-const EXAMPLES = drawn("WHERRY_SCHEMATHESIS_EXAMPLES", 2, 30);
+const EXAMPLES = drawn("WHERRY_SCHEMATHESIS_EXAMPLES", 1, 30);
 /** Milliseconds after which the tool is ended. */
 const DEADLINE = 500_000;
 /** Bytes that the process may grow by while thousands of requests pass. */

@@ -55,13 +55,11 @@ void t.test("a map tells what makes it of an older one", (t) => {
     for (const after of versions) {
       const expected = keys
         .filter((key) => before.get(key) !== after.get(key))
-        .map((key) => [key, before.get(key), after.get(key)]);
-      const found = [...after.since(before)].map((each) => [
-        each.key,
-        each.before,
-        each.after,
-      ]);
-      t.strictSame(found.sort(), expected.sort());
+        .map((key) => `${key}: ${before.get(key)} → ${after.get(key)}`);
+      const found = [...after.since(before)].map(
+        (each) => `${each.key}: ${each.before} → ${each.after}`,
+      );
+      t.equal(found.sort().join("\n"), expected.sort().join("\n"));
     }
   t.end();
 });

@@ -13,7 +13,7 @@ import {
 import { needs } from "../../support/processes/tools.ts";
 
 /** Calls a second. */
-const RATE = drawn("WHERRY_CLOCKS_RATE", 25, 50);
+const RATE = drawn("WHERRY_CLOCKS_RATE", 15, 50);
 const SECOND = 1000;
 const HOUR = 3600 * SECOND;
 const JUMPS = [100 * SECOND, 600 * SECOND, 25 * HOUR].flatMap((ms) => [

@@ -10,7 +10,7 @@ import {
   type PlaneProcess,
 } from "../../support/processes/plane-process.ts";
 
-const KILLS = 60;
+const KILLS = drawn("WHERRY_KILLS", 30, 60);
 /** Each writes resources of its own, so that what must be there does not hang on who came first. */
 const WRITERS = 8;
 const NAMES = 5;

@@ -16,6 +16,7 @@ import {
 import t from "tap";
 import { REASONS } from "../../../src/mesh/reasons.ts";
 import type { AccessRecord } from "../../../src/telemetry/access-log.ts";
+import { drawn } from "../../support/drawn.ts";
 import { closeCalls } from "../../support/peers/call.ts";
 import { seededRandom } from "../../support/clocks/fake-clock.ts";
 import {
@@ -29,7 +30,7 @@ import {
   type FaultyHop,
 } from "../../support/faults/toxiproxy.ts";
 
-const POSTS = 20_000;
+const POSTS = drawn("WHERRY_POSTS", 10_000, 20_000);
 const AT_ONCE = 32;
 /** Calls between one fault and the next, and between one sidecar's shutdown and the next. */
 const FAULT_EVERY = 15;
@@ -328,9 +329,9 @@ void t.test(
       [
         "were executed though their callers heard that they failed",
         unknown.length,
-        100,
+        POSTS / 200,
       ],
-      ["were refused by GOAWAY", behind, 50],
+      ["were refused by GOAWAY", behind, POSTS / 400],
     ] as const)
       t.ok(count >= least, `${count} ${what}`);
   },

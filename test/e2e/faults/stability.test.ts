@@ -16,7 +16,7 @@ import { startDemo } from "../../support/processes/demo.ts";
 /** Milliseconds: the time after which a workload that no longer calls is forgotten. */
 const LEASE = 15_000;
 /** Calls a second: each goes through two to eight sidecars, for two minutes. */
-const RATE = drawn("WHERRY_STABILITY_RATE", 20, 50);
+const RATE = drawn("WHERRY_STABILITY_RATE", 10, 50);
 /** Leases that run out while the control plane is dead. */
 const LEASES = drawn("WHERRY_STABILITY_LEASES", 1, 3);
 

@@ -44,7 +44,7 @@ import {
   type Draw,
 } from "../../support/resources/random-policy.ts";
 
-const SEQUENCES = Number(process.env["WHERRY_SEQUENCES"] ?? 10_000);
+const SEQUENCES = drawn("WHERRY_SEQUENCES", 5000, 10_000);
 const SEED = Number(process.env["WHERRY_FUZZ_SEED"] ?? randomInt(2 ** 31));
 /** Changes of one sequence at most. */
 const CHANGES = 12;

@@ -5,7 +5,7 @@ import { drawn } from "../drawn.ts";
 
 /** Kinds of which the tool enumerates requests: some, and others of the rest in each run. The same code serves the operations of all. */
 const ALWAYS: ReadonlySet<string> = new Set(["Mesh", "Service"]);
-const DRAWN = drawn("WHERRY_SCHEMATHESIS_KINDS", 2, KINDS.length);
+const DRAWN = drawn("WHERRY_SCHEMATHESIS_KINDS", 1, KINDS.length);
 
 /**
  * Most names are fixed, so that requests meet resources that exist. A watch without an end would be taken for a hung

@@ -26,8 +26,8 @@ export const SEED: number = Number(
 );
 
 /** How many messages are sent. */
-export const REQUESTS: number = drawn("WHERRY_FUZZ_REQUESTS", 20_000, 200_000);
-export const RESPONSES: number = drawn("WHERRY_FUZZ_RESPONSES", 8000, 50_000);
+export const REQUESTS: number = drawn("WHERRY_FUZZ_REQUESTS", 12_000, 200_000);
+export const RESPONSES: number = drawn("WHERRY_FUZZ_RESPONSES", 5000, 50_000);
 /** The same of an application that speaks HTTP/2: a half of them. */
 export const FRAMED_RESPONSES: number = Math.ceil(RESPONSES / 2);
 

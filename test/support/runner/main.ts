@@ -3,10 +3,11 @@
  * behind it, only those tests. `npm run lint`: the checks alone. `npm run test:fast`: the unit tests near what changed.
  * Each ends in a plain line "N passed, N failed".
  */
-import { execFileSync } from "node:child_process";
+import { execFile } from "node:child_process";
 import { readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { basename, delimiter, dirname, join } from "node:path";
+import { promisify } from "node:util";
 import { makeBundles } from "./bundles.ts";
 import { changedSince, testsReaching } from "./changed.ts";
 import { CACHES, runChecks } from "./checks.ts";
@@ -227,12 +228,24 @@ async function runAlone(
   return results;
 }
 
+/** What whole processes run. Beside the unit tests, as much of it waits for one core. */
+async function buildBundle(): Promise<void> {
+  rmSync(BUILT, { recursive: true, force: true });
+  await promisify(execFile)(process.execPath, [
+    join(root, "src/tools/build.js"),
+    BUILT,
+  ]);
+}
+
 async function runAll(): Promise<Counts> {
   let counts = await runChecks({ root, env }, strict);
   // Those whose lines are counted together: a process counts for all of its files, or for none.
   const unitTests = testsIn("test")
     .filter((file) => !/^test\/(?:e2e|hostile)\//.test(file))
     .sort((left, right) => Number(hasFloor(right)) - Number(hasFloor(left)));
+  const built = buildBundle();
+  // It is told of where it is waited for.
+  built.catch(() => undefined);
   print("unit tests …");
   const coverage = new Coverage(root, join(root, CACHES, "coverage"));
   // One more than cores: some wait for a while.
@@ -248,9 +261,7 @@ async function runAll(): Promise<Counts> {
     processes.filter((file) => ALONE.test(file) === wanted),
   );
   const waits = (file: string): boolean => WAITS.test(file);
-  print("the bundle that whole processes run …");
-  rmSync(BUILT, { recursive: true, force: true });
-  execFileSync(process.execPath, [join(root, "src/tools/build.js"), BUILT]);
+  await built;
   testEnv["WHERRY_BUILT"] = BUILT;
   print("whole processes …");
   counts = sum(
