@@ -94,13 +94,15 @@ function filesIn(root, part) {
     );
 }
 
-/** What a build that was killed has left goes in its turn. */
+/** What a build that was killed has left goes in its turn. Another process may be at the same. */
 function removeOld(folder) {
-  const madeAt = (name) => statSync(join(folder, name)).mtimeMs;
+  const madeAt = (path) =>
+    statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
   readdirSync(folder)
+    .map((name) => join(folder, name))
     .sort((left, right) => madeAt(right) - madeAt(left))
     .slice(KEPT)
-    .forEach((name) => rmSync(join(folder, name), { recursive: true }));
+    .forEach((path) => rmSync(path, { recursive: true, force: true }));
 }
 
 function lastLine(text) {
