@@ -68,6 +68,10 @@ const OF_PROCESS =
 const WAITS =
   /(?:stability|outage|cut-off|slow|silent-instances|nothing-taken)\.test\.ts$/;
 
+/** Tests of whole processes that take no longer than to load what they need: together they load it once. */
+const SHORT =
+  /red-team\/(?:config\/[ew]|identity|judged|levers|lockouts)|\/grammar-http(?!1-fuzz)/;
+
 /** Unit tests that do: for a time of the mesh's to pass on a connection, for a disk to be looked at, for processes to begin and end. */
 const UNIT_WAITS =
   /(?:proxy\/revocation|file-agent|enrolment\/clocks|control-plane\/tracing|runner\/(?:together|processes))\.test\.ts$/;
@@ -269,6 +273,7 @@ async function runAll(): Promise<Counts> {
     await runPlain(longestFirst(together ?? []), {
       jobs: 4,
       waits,
+      mayShare: (file) => SHORT.test(file) && mayShare(file),
       again: true,
       timeout: LONG_TIMEOUT,
     }),
