@@ -219,13 +219,22 @@ async function untilSettled(
 export const fullDisk: TakeAway = (process, state) =>
   isMounted(state) ? fill(state) : limitFileSize(process.pid, 4096);
 
-/** It may only be read. For a sidecar, which has nothing open there: a mount with files that are open for writing stays as it is. */
+/** How often a disk is asked to be read alone, until nothing is open for writing on it. */
+const REMOUNTS = 200;
+
+/** It may only be read. For a sidecar, which has something open there for moments alone: until then the mount stays as it is. */
 export const readOnlyDisk: TakeAway = (_process, state) => {
   if (!isMounted(state)) return undefined;
-  execFileSync("mount", ["-o", "remount,ro", state]);
-  return () => {
-    execFileSync("mount", ["-o", "remount,rw", state]);
+  const mount = (how: string): void => {
+    execFileSync("mount", ["-o", `remount,${how}`, state], { stdio: "pipe" });
   };
+  for (let tries = 1; ; tries += 1)
+    try {
+      mount("ro");
+      return () => mount("rw");
+    } catch (thrown) {
+      if (tries === REMOUNTS) throw thrown;
+    }
 };
 
 /** The same under an open database, as with a file system that found itself damaged: what is open is open, and no call that writes gets through. */
