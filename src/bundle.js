@@ -33,7 +33,7 @@ export function findBundle(root) {
   return existsSync(file) ? file : undefined;
 }
 
-/** As `findBundle`, and makes it where it is missing, with `node`; `say` is told before. Throws an Error with the last words of a build that fails. */
+/** As `findBundle`, and makes it where it is missing, with `node`; `say` is told before. Throws an Error with what a build says that fails. */
 export function makeBundle(root, node, say) {
   const place = placeOf(root);
   if (existsSync(commandIn(place))) return commandIn(place);
@@ -52,7 +52,7 @@ export function makeBundle(root, node, say) {
       { cwd: root, encoding: "utf8", stdio: ["ignore", "ignore", "pipe"] },
     );
     if (signal !== null) process.kill(process.pid, signal);
-    if (status !== 0) throw new Error(lastLine(stderr));
+    if (status !== 0) throw new Error(stderr.trim());
     move(next, place);
   } finally {
     rmSync(next, { recursive: true, force: true });
@@ -103,8 +103,4 @@ function removeOld(folder) {
     .sort((left, right) => madeAt(right) - madeAt(left))
     .slice(KEPT)
     .forEach((path) => rmSync(path, { recursive: true, force: true }));
-}
-
-function lastLine(text) {
-  return text.trim().split("\n").at(-1);
 }

@@ -104,7 +104,7 @@ void t.test("it is made once for each state of the source", (t) => {
 void t.test("what cannot be built is told, and leaves nothing", (t) => {
   const { root, write, make, kept } = checkout(t);
   write("src/main.ts", "wrong");
-  t.throws(make, { message: "main.ts is wrong" });
+  t.throws(make, { message: "the stack\nmain.ts is wrong" });
   t.equal(findBundle(root), undefined);
   t.strictSame(kept(), []);
   t.end();
