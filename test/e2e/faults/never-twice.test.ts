@@ -329,9 +329,9 @@ void t.test(
       [
         "were executed though their callers heard that they failed",
         unknown.length,
-        POSTS / 200,
+        100,
       ],
-      ["were refused by GOAWAY", behind, POSTS / 400],
+      ["were refused by GOAWAY", behind, 50],
     ] as const)
       t.ok(count >= least, `${count} ${what}`);
   },
