@@ -77,9 +77,7 @@ export class Output {
   later(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
-    // Microtasks run after each piece that TLS gives out; of a large body more is to come in the same turn.
-    if (this.#parts.length > 0) atTurnEnd(this);
-    else afterThis(this);
+    afterThis(this);
   }
 
   flush(): void {
@@ -108,7 +106,12 @@ export class Output {
     this.#octets += text.length;
   }
 
-  /** What `later` asked for. */
+  /** What `later` asked for. Microtasks run after each piece that TLS gives out: of a large body more is to come in the same turn. */
+  flushAfterThis(): void {
+    if (this.#parts.length > 0) atTurnEnd(this);
+    else this.flushLate();
+  }
+
   flushLate(): void {
     this.#scheduled = false;
     this.flush();
@@ -132,21 +135,29 @@ export class Output {
 
 const SETTLED = Promise.resolve();
 
-/** One callback flushes the outputs of all connections that wait for it. */
+/** One callback does it for the outputs of all connections that wait for it. */
 function together(
-  schedule: (flush: () => void) => void,
+  schedule: (run: () => void) => void,
+  flush: (output: Output) => void,
 ): (output: Output) => void {
   let waiting: Output[] = [];
-  const flush = (): void => {
+  const run = (): void => {
     const outputs = waiting;
     waiting = [];
-    for (const output of outputs) output.flushLate();
+    for (const output of outputs) flush(output);
   };
   return (output) => {
-    if (waiting.push(output) === 1) schedule(flush);
+    if (waiting.push(output) === 1) schedule(run);
   };
 }
 
 /** A microtask and not a tick: it spares Node's walk through its ticks after each event. */
-const afterThis = together((flush) => void SETTLED.then(flush));
-const atTurnEnd = together(setImmediate);
+const afterThis = together(
+  (run) => void SETTLED.then(run),
+  (output) => {
+    output.flushAfterThis();
+  },
+);
+const atTurnEnd = together(setImmediate, (output) => {
+  output.flushLate();
+});

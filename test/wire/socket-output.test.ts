@@ -66,6 +66,28 @@ void t.test("the pieces of a turn leave in one write, in order", async (t) => {
   t.equal(output.size, 0);
 });
 
+void t.test(
+  "a large piece takes a small one along that came before it",
+  async (t) => {
+    const { output, writes } = sink();
+    // A record of TLS has the end of one frame, and most of the next.
+    output.bytes(piece("a", 9));
+    output.later();
+    output.bytes(piece("b"));
+    output.later();
+    await Promise.resolve();
+    await new Promise<void>((resolve) => process.nextTick(resolve));
+    t.same(writes, [], "more is to come in this turn");
+    output.bytes(piece("c"));
+    output.later();
+    await turn();
+    t.same(
+      writes.map((each) => each.length),
+      [9 + 2 * PIECE],
+    );
+  },
+);
+
 /** Gives pieces until some are written; as many as they were. */
 function piecesOfWrite({ output, writes }: ReturnType<typeof sink>): number {
   const before = writes.length;
