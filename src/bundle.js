@@ -29,6 +29,8 @@ const KEPT = 5;
 
 /** The command in the bundle of the source as it is now; undefined where that was not made. */
 export function findBundle(root) {
+  // To know which one is to read the whole source.
+  if (!existsSync(join(root, PLACE))) return undefined;
   const file = commandIn(placeOf(root));
   return existsSync(file) ? file : undefined;
 }
