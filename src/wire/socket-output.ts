@@ -77,7 +77,8 @@ export class Output {
   later(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
-    afterThis(this);
+    if (this.#parts.length > 0) atTurnEnd(this);
+    else afterThis(this);
   }
 
   flush(): void {
