@@ -14,8 +14,14 @@ export interface FakeClock extends Clock {
 
 interface Timer {
   at: number;
+  /** Of two that are due at once the lower is the first. */
+  readonly number: number;
   readonly run: () => void;
   readonly period: number | undefined;
+}
+
+function inOrder(left: Timer, right: Timer): number {
+  return left.at - right.at || left.number - right.number;
 }
 
 /** Starts at 0 monotonic and `wall` (2026-01-01 by default); `random` returns the numbers given, in turn, or a seeded sequence. */
@@ -24,36 +30,65 @@ export function fakeClock(
 ): FakeClock {
   let epoch = options.wall ?? Date.UTC(2026, 0, 1);
   const random = options.random ?? seededRandom(1);
-  const timers = new Set<Timer>();
+  /** In the order in which they run. Hours are half a million ticks of some timers, so that little may be done for each. */
+  const timers: Timer[] = [];
+  let added = 0;
   let now = 0;
-  const add = (timer: Timer): (() => void) => {
-    timers.add(timer);
-    return () => timers.delete(timer);
+  const add = (ms: number, run: () => void, period?: number): (() => void) => {
+    added += 1;
+    const timer: Timer = { at: now + ms, number: added, run, period };
+    let place = timers.length;
+    for (
+      let before = timers[place - 1];
+      before !== undefined && inOrder(before, timer) > 0;
+      before = timers[place - 1]
+    ) {
+      timers[place] = before;
+      place -= 1;
+    }
+    timers[place] = timer;
+    return () => remove(timer);
   };
-  const nextDue = (until: number): Timer | undefined => {
-    let due: Timer | undefined;
-    for (const timer of timers)
-      if (timer.at <= until && (due === undefined || timer.at < due.at))
-        due = timer;
-    return due;
+  const remove = (timer: Timer): void => {
+    const place = timers.indexOf(timer);
+    if (place !== -1) timers.splice(place, 1);
+  };
+  /** Runs the first; where it is periodic, it is due again at `next`. */
+  const runFirst = (timer: Timer, next: number): void => {
+    if (timer.period === undefined) timers.shift();
+    else {
+      timer.at = next;
+      let place = 0;
+      for (
+        let after = timers[1];
+        after !== undefined && inOrder(after, timer) < 0;
+        after = timers[place + 1]
+      ) {
+        timers[place] = after;
+        place += 1;
+      }
+      timers[place] = timer;
+    }
+    timer.run();
   };
   return {
     now: () => now,
     wall: () => epoch + now,
-    after: (ms, run) => add({ at: now + ms, run, period: undefined }),
-    every: (ms, run) => add({ at: now + ms, run, period: ms }),
+    after: (ms, run) => add(ms, run),
+    every: (ms, run) => add(ms, run, ms),
     random,
     get pending() {
-      return timers.size;
+      return timers.length;
     },
     stall(ms) {
       now += ms;
-      for (const timer of [...timers].sort((a, b) => a.at - b.at)) {
-        if (timer.at > now || !timers.has(timer)) continue;
-        if (timer.period === undefined) timers.delete(timer);
-        else timer.at = now + timer.period;
-        timer.run();
-      }
+      const last = added;
+      for (
+        let timer = timers[0];
+        timer !== undefined && timer.at <= now && timer.number <= last;
+        timer = timers[0]
+      )
+        runFirst(timer, now + (timer.period ?? 0));
     },
     jump(ms) {
       epoch += ms;
@@ -61,14 +96,12 @@ export function fakeClock(
     advance(ms) {
       const until = now + ms;
       for (
-        let timer = nextDue(until);
-        timer !== undefined;
-        timer = nextDue(until)
+        let timer = timers[0];
+        timer !== undefined && timer.at <= until;
+        timer = timers[0]
       ) {
         now = Math.max(now, timer.at);
-        if (timer.period === undefined) timers.delete(timer);
-        else timer.at += timer.period;
-        timer.run();
+        runFirst(timer, timer.at + (timer.period ?? 0));
       }
       now = until;
     },
