@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import t, { type Test } from "tap";
-import { Coverage } from "../support/runner/coverage.ts";
+import { Coverage, hasFloor } from "../support/runner/coverage.ts";
 
 const FILES: Readonly<Record<string, string>> = {
   "src/core/sign.ts": `export function sign(value: number): string {
@@ -39,6 +39,18 @@ function runIn(root: string, coverage: Coverage, file: string): void {
     env: { ...process.env, ...coverage.environment },
   });
 }
+
+void t.test("tests of single files of a folder with a floor count", (t) => {
+  const { root } = checkout(t);
+  const rows: Readonly<Record<string, boolean>> = {
+    "test/core/sign.test.ts": true,
+    "test/core/sign-and-types.test.ts": false,
+    "test/core2/other.test.ts": false,
+  };
+  for (const [file, counts] of Object.entries(rows))
+    t.equal(hasFloor(root, file), counts, file);
+  t.end();
+});
 
 void t.test("a line counts where any process has run it", (t) => {
   const { root, coverage } = checkout(t);

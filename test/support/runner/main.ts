@@ -183,7 +183,9 @@ async function runPlain(
     nodeArgs,
     envOf: (file, lane) => ({
       ...envOf(file, lane),
-      ...(REPEATS.test(file) || !hasFloor(file) ? {} : coverage?.environment),
+      ...(REPEATS.test(file) || !hasFloor(root, file)
+        ? {}
+        : coverage?.environment),
     }),
     ...plan,
     onResult: (result) => {
@@ -246,7 +248,10 @@ async function runAll(): Promise<Counts> {
   // Those whose lines are counted together: a process counts for all of its files, or for none.
   const unitTests = testsIn("test")
     .filter((file) => !/^test\/(?:e2e|hostile)\//.test(file))
-    .sort((left, right) => Number(hasFloor(right)) - Number(hasFloor(left)));
+    .sort(
+      (left, right) =>
+        Number(hasFloor(root, right)) - Number(hasFloor(root, left)),
+    );
   const built = buildBundle();
   // It is told of where it is waited for.
   built.catch(() => undefined);

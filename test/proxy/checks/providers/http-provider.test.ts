@@ -6,8 +6,8 @@ import {
   custom,
   echoed,
   withHttp,
-} from "../../support/checks/asking-pair.ts";
-import { resource } from "../../support/meshes/pair.ts";
+} from "../../../support/checks/asking-pair.ts";
+import { resource } from "../../../support/meshes/pair.ts";
 
 const deny: RequestListener = (_request, response) => {
   response.writeHead(401, {

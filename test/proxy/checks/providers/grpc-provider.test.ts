@@ -7,9 +7,9 @@ import {
   PATIENT,
   withGrpc,
   withProviders,
-} from "../../support/checks/asking-pair.ts";
-import { grpcScript, httpScript } from "../../support/checks/providers.ts";
-import { silentWay } from "../../support/faults/silent-way.ts";
+} from "../../../support/checks/asking-pair.ts";
+import { grpcScript, httpScript } from "../../../support/checks/providers.ts";
+import { silentWay } from "../../../support/faults/silent-way.ts";
 
 void t.test(
   "a provider that is not there, and the status that is said",

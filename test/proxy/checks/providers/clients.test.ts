@@ -1,22 +1,22 @@
 /** The clients of providers: one for each of the config in force, found without writing the provider out, and none that stays open for nothing. */
 import t from "tap";
-import { watchSource } from "../../../src/core/watch.ts";
-import type { Snapshot } from "../../../src/policy/snapshot.ts";
+import { watchSource } from "../../../../src/core/watch.ts";
+import type { Snapshot } from "../../../../src/policy/snapshot.ts";
 import type {
   Answer,
   Asked,
   Asking,
-} from "../../../src/proxy/checks/providers/answer.ts";
-import { ProviderClients } from "../../../src/proxy/checks/providers/clients.ts";
+} from "../../../../src/proxy/checks/providers/answer.ts";
+import { ProviderClients } from "../../../../src/proxy/checks/providers/clients.ts";
 import {
   providersOf,
   type Provider,
-} from "../../../src/resources/mesh/providers.ts";
-import { fakeClock } from "../../support/clocks/fake-clock.ts";
-import { silentWay } from "../../support/faults/silent-way.ts";
-import { grpcScript, httpScript } from "../../support/checks/providers.ts";
-import { scriptedStream } from "../../support/checks/scripted-stream.ts";
-import { until } from "../../support/meshes/pair.ts";
+} from "../../../../src/resources/mesh/providers.ts";
+import { fakeClock } from "../../../support/clocks/fake-clock.ts";
+import { silentWay } from "../../../support/faults/silent-way.ts";
+import { grpcScript, httpScript } from "../../../support/checks/providers.ts";
+import { scriptedStream } from "../../../support/checks/scripted-stream.ts";
+import { until } from "../../../support/meshes/pair.ts";
 
 function providerOf(server: object): Provider {
   const [provider] = providersOf([{ name: "opa", ...server }]);
