@@ -29,7 +29,7 @@ const OF_CONNECTION = new Set([
 ]);
 /** What a Connection field may not name (decision 009), of the names that are used here. */
 const NEVER_NAMED =
-  /^(?:content-.*|transfer-encoding|host|.*cookie.*|date|trailer|cache-control|x-wherry-.*|x-forwarded-.*|via|traceparent|retry-after.*never)$/;
+  /^(?:content-(?:length|encoding|type|range)|transfer-encoding|host|.*cookie.*|date|trailer|cache-control|x-wherry-.*|x-forwarded-.*|via|traceparent|retry-after.*never)$/;
 /** RFC 9110 6.5.1, of the names that are used here. */
 const NEVER_TRAILER =
   /^(?:content-length|transfer-encoding|set-cookie|host|connection|content-type|trailer|date.*never|te)$/;
