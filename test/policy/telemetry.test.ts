@@ -1,4 +1,4 @@
-/** Telemetry by scopes: the narrowest that says a value decides it, the oldest of a scope counts, and each direction has its own. */
+/** Telemetry by scopes: the narrowest that says a value decides it, the oldest of a scope counts, and each direction has its own (trap 13). */
 import t from "tap";
 import { atOnce } from "../../src/core/slices.ts";
 import {

@@ -1,4 +1,4 @@
-/** Sticky splits: where the called Service's TrafficPolicy asks for a consistent hash, callers keep to their share, and a share that grows keeps them. */
+/** Sticky splits: where the called Service's TrafficPolicy asks for a consistent hash, callers keep to their share, and a share that grows keeps them (trap 9). */
 import type { Socket } from "node:net";
 import t from "tap";
 import { hashText } from "../../src/policy/balance/ring.ts";

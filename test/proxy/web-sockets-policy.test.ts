@@ -1,4 +1,4 @@
-/** What policy does to a WebSocket: at its handshake, when it changes, and when the sidecar goes. */
+/** What policy does to a WebSocket: at its handshake, when it changes, and when the sidecar goes (trap 11). */
 import t from "tap";
 import type { Resource } from "../../src/resources/envelope.ts";
 import { fakeClock, passing } from "../support/clocks/fake-clock.ts";

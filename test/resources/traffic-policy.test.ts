@@ -256,6 +256,14 @@ const BLOCKS: readonly (readonly [
     { healthCheck: { path: "/b" } },
   ],
   [{ hedging: { percentile: 70, minimumDelay: "7ms" } }, { hedging: {} }],
+  [
+    { priority: { default: 3 } },
+    { priority: { cohort: "request.headers[x-user]" } },
+  ],
+  [
+    { clientThrottling: { multiplier: 7 } },
+    { clientThrottling: { window: "7s" } },
+  ],
 ];
 
 void t.test("trap 14: so does each block of a port's policy", (t) => {

@@ -118,6 +118,22 @@ void t.test("every acknowledged write is in the files at once", async (t) => {
   await store.close();
 });
 
+void t.test("trap 18: a store that is opened again keeps times", async (t) => {
+  const file = join(t.testdir(), "store.sqlite");
+  const clock = fakeClock();
+  const first = openSqliteStore({ file, clock });
+  const written = await first.put(service("a", 1), undefined);
+  await first.close();
+  clock.advance(3_600_000);
+  const again = openSqliteStore({ file, clock });
+  const at = written.metadata.creationTimestamp;
+  t.type(at, "string");
+  t.equal((await again.get(key("a")))?.metadata.creationTimestamp, at);
+  await again.put(service("a", 2), undefined);
+  t.equal((await again.get(key("a")))?.metadata.creationTimestamp, at);
+  await again.close();
+});
+
 void t.test(
   "a write cut short leaves a database that opens, without that write",
   async (t) => {

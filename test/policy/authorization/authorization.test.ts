@@ -218,6 +218,23 @@ void t.test(
   },
 );
 
+void t.test("trap 4: no header names a plaintext caller", (t) => {
+  const headers = Object.fromEntries(
+    [
+      "x-forwarded-client-cert",
+      "x-client-identity",
+      "x-spiffe-id",
+      "forwarded",
+      "from",
+    ].map((name) => [name, "spiffe://cluster.local/ns/shop/sa/web"]),
+  );
+  for (const source of [{ principals: ["*"] }, { namespaces: ["shop"] }]) {
+    const policies = [allow([from(source)])];
+    t.equal(judge(policies, { peer: undefined, headers }).kind, "deny");
+  }
+  t.end();
+});
+
 void t.test(
   "trap 4: a name that is no mesh identity gives neither principal nor namespace",
   (t) => {

@@ -1,4 +1,4 @@
-/** The proxy's verdict, its explanation and what `wherry test` asks, beside a slow and literal reading of Istio's reference. */
+/** The proxy's verdict, its explanation and what `wherry test` asks, beside a slow and literal reading of Istio's reference (trap 3). */
 import { isDeepStrictEqual } from "node:util";
 import t from "tap";
 import { verifiedClaims } from "../../../src/identity/jwt/claims.ts";

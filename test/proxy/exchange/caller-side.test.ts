@@ -126,6 +126,13 @@ void t.test("a 1xx commits, and the response has not begun", (t) => {
   t.end();
 });
 
+void t.test("the head of a response commits", (t) => {
+  const { side } = setUp();
+  side.respond(OK, false);
+  t.same([side.committed, side.responded], [true, true]);
+  t.end();
+});
+
 void t.test("an answer of our own needs a caller that has none", (t) => {
   const { side: none } = setUp();
   t.equal(none.yields(), true);

@@ -348,3 +348,31 @@ void t.test(
     );
   },
 );
+
+void t.test(
+  "trap 11: attempts share the request's time-out, none has one of its own",
+  async (t) => {
+    const clock = fakeClock({ wall: Date.now() });
+    await withPair(
+      {
+        clock,
+        app: () => () => undefined,
+        resources: [
+          route({
+            timeouts: { request: "100ms", backendRequest: "40ms" },
+            retry: { codes: [503], attempts: 9, backoff: "1ms" },
+          }),
+        ],
+      },
+      async (pair) => {
+        const { value: answer, ms } = await passing(clock, pair.call());
+        t.equal(answer.status, 504);
+        t.ok(ms < 140, `${ms} ms by the sidecars' clock`);
+        const record = pair.log.findLast(
+          ({ direction }) => direction === "outbound",
+        );
+        t.ok((record?.attempts ?? 0) > 1, `${record?.attempts} attempts`);
+      },
+    );
+  },
+);

@@ -1,4 +1,4 @@
-/** TrafficPolicy's TLS with what has no sidecar: what is admitted, and what is in force. */
+/** TrafficPolicy's TLS with what has no sidecar: what is admitted, and what is in force (trap 14). */
 import t from "tap";
 import {
   clientTls,

@@ -1,4 +1,4 @@
-/** Who may do what: the table of roles, verbs and places, and that every path but the open ones asks for a token. */
+/** Who may do what: the table of roles, verbs and places, and that every path but the open ones asks for a token (trap 17). */
 import t from "tap";
 import {
   exportRefusal,
