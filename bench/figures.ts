@@ -38,6 +38,7 @@ export type FigureName =
   | "p99"
   | "p999"
   | "delivered"
+  | "reached"
   | "rssOut"
   | "rssIn"
   | "rssIdle"
@@ -67,6 +68,7 @@ export const FIGURES: Readonly<Record<FigureName, FigureKind>> = {
   p99: cost("p99 ms", 2),
   p999: cost("p99.9 ms", 2),
   delivered: fact("spans delivered %", 1),
+  reached: fact("of the rate %", 1),
   rssOut: cost("RSS outbound MiB", 0),
   rssIn: cost("RSS inbound MiB", 0),
   rssIdle: cost("RSS idle MiB", 0),

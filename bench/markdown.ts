@@ -1,7 +1,7 @@
 /** Reports as tables that people read. */
 import { FIGURES, shown, type FigureName } from "./figures.ts";
 import { FEATURE_NAMES, FEATURES } from "./peer.ts";
-import type { Ratio, Report, Row, Verdict } from "./report.ts";
+import type { Ratio, Report, Row, Shortfall, Verdict } from "./report.ts";
 
 /** One scenario: what each contender needed, and what that is beside the reference. */
 export function scenarioMarkdown(report: Report): string {
@@ -40,9 +40,20 @@ function ratioText(ratio: Ratio | undefined): string {
       return "1";
     case "other features":
     case "lost spans":
+    case "fell behind":
       return "no comparison";
   }
 }
+
+const SHORTFALLS: Readonly<
+  Record<Shortfall, { readonly what: string; readonly so: string }>
+> = {
+  "lost spans": { what: "lost spans", so: "its cost is told too low" },
+  "fell behind": {
+    what: "did not reach the rate",
+    so: "its latency at that rate is higher",
+  },
+};
 
 function verdict({ goal, contender, value, met }: Verdict): string {
   const what = `${contender}: ${FIGURES[goal.figure].title}${goal.of === "ratio" ? ", ratio" : ""}`;
@@ -67,16 +78,12 @@ function notes({ rows, reference }: Report): string[] {
             `- ${row.name} beside ${reference} is no comparison: they differ in ${row.unequal.join(", ")}.`,
           ]
         : []),
-      ...(has("lost spans")
-        ? [
-            `- ${row.name} lost spans: its cost is told too low, and there is no ratio.`,
-          ]
-        : []),
-      ...(has("at most")
-        ? [
-            `- ${reference} lost spans: its cost is told too low, and what stands as ${row.name}'s ratio is the most that it can be.`,
-          ]
-        : []),
+      ...row.shortfalls.map((shortfall) => {
+        const { what, so } = SHORTFALLS[shortfall];
+        return row.name === reference
+          ? `- ${reference} ${what}: ${so}, and the ratios of the others are the most that they can be.`
+          : `- ${row.name} ${what}: ${so}, and there is no ratio.`;
+      }),
     ];
   });
 }

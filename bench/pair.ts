@@ -115,6 +115,7 @@ export function callFigures(
     p50: result.p50,
     p99: result.p99,
     p999: result.p999,
+    ...(result.reached === undefined ? {} : { reached: result.reached }),
     ...(delivered === undefined ? {} : { delivered }),
     rssOut: pair.outbound.rss(),
     rssIn: pair.inbound.rss(),

@@ -4,12 +4,15 @@ import { FIGURES, summarise, type Figure, type FigureName } from "./figures.ts";
 import { differences, type Feature } from "./peer.ts";
 import type { Goal, Scenario } from "./scenario.ts";
 
+/** Why figures are lower than the same work would have them. */
+export type Shortfall = "lost spans" | "fell behind";
+
 /** A figure beside the reference's. */
 export type Ratio =
-  /** "at most": the reference lost spans, so that its cost is told too low. */
+  /** "at most": the reference lost spans or did not reach the rate, so that its figures are told too low. */
   | { readonly kind: "is" | "at most"; readonly value: number }
-  /** Its own lost spans make the figure too low. */
-  | { readonly kind: "lost spans" }
+  /** Its own make the figure too low. */
+  | { readonly kind: Shortfall }
   | { readonly kind: "other features" }
   | { readonly kind: "reference" };
 
@@ -21,6 +24,7 @@ export interface Row {
   readonly ratios: Readonly<Partial<Record<FigureName, Ratio>>>;
   /** What the reference has on and this has not, or the other way. */
   readonly unequal: readonly Feature[];
+  readonly shortfalls: readonly Shortfall[];
   readonly failure: string | undefined;
 }
 
@@ -42,7 +46,9 @@ export interface Report {
 }
 
 /** Percent of spans below which a run is cheaper than it should be. */
-const ENOUGH = 99;
+const ENOUGH_SPANS = 99;
+/** Percent of the rate below which a latency is not that of the rate. */
+const ENOUGH_OF_RATE = 97;
 
 export function reportOf(
   scenario: Scenario,
@@ -54,9 +60,15 @@ export function reportOf(
     scenario: scenario.name,
     title: scenario.title,
     reference: scenario.reference,
-    columns: rows.some(({ figures }) => figures.stolen !== undefined)
-      ? [...scenario.columns, "stolen"]
-      : scenario.columns,
+    columns: [
+      ...scenario.columns,
+      ...(rows.some(({ shortfalls }) => shortfalls.includes("fell behind"))
+        ? (["reached"] as const)
+        : []),
+      ...(rows.some(({ figures }) => figures.stolen !== undefined)
+        ? (["stolen"] as const)
+        : []),
+    ],
     rows,
     verdicts: scenario.goals.flatMap((goal) => {
       const contender = goal.contender ?? "Wherry";
@@ -80,7 +92,10 @@ function rowOf(
           new Set(entry.features),
           new Set(reference.features),
         ).filter((feature) => feature !== scenario.varies);
-  for (const name of [...scenario.columns, "stolen"] as const) {
+  const shortfalls = shortfallsOf(entry);
+  const [shortfall] = shortfalls;
+  const isLow = reference !== undefined && shortfallsOf(reference).length > 0;
+  for (const name of [...scenario.columns, "reached", "stolen"] as const) {
     const figure = figureOf(entry, name);
     if (figure === undefined) continue;
     figures[name] = figure;
@@ -89,11 +104,10 @@ function rowOf(
     if (!FIGURES[name].compared || base === undefined) continue;
     if (entry === reference) ratios[name] = { kind: "reference" };
     else if (unequal.length > 0) ratios[name] = { kind: "other features" };
-    else if (losesSpans(entry)) ratios[name] = { kind: "lost spans" };
+    else if (shortfall !== undefined) ratios[name] = { kind: shortfall };
     else
       ratios[name] = {
-        kind:
-          reference !== undefined && losesSpans(reference) ? "at most" : "is",
+        kind: isLow ? "at most" : "is",
         value: figure.median / base.median,
       };
   }
@@ -104,6 +118,7 @@ function rowOf(
     figures,
     ratios,
     unequal,
+    shortfalls,
     failure: entry.failure,
   };
 }
@@ -113,16 +128,25 @@ function figureOf(entry: Entry, name: FigureName): Figure | undefined {
   return values.length === 0 ? undefined : summarise(values);
 }
 
-function losesSpans(entry: Entry): boolean {
-  const delivered = figureOf(entry, "delivered");
-  return delivered !== undefined && delivered.lowest < ENOUGH;
+function shortfallsOf(entry: Entry): readonly Shortfall[] {
+  const isShort = (name: FigureName, enough: number): boolean => {
+    const figure = figureOf(entry, name);
+    return figure !== undefined && figure.lowest < enough;
+  };
+  return [
+    ...(isShort("delivered", ENOUGH_SPANS) ? (["lost spans"] as const) : []),
+    ...(isShort("reached", ENOUGH_OF_RATE) ? (["fell behind"] as const) : []),
+  ];
 }
 
 function judge(goal: Goal, contender: string, row: Row): Verdict {
   const ratio = row.ratios[goal.figure];
+  const isWhole = row.shortfalls.length === 0;
   const value =
     goal.of === "value"
-      ? row.figures[goal.figure]?.median
+      ? isWhole
+        ? row.figures[goal.figure]?.median
+        : undefined
       : ratio !== undefined && "value" in ratio
         ? ratio.value
         : undefined;

@@ -49,9 +49,10 @@ export const bulk: Scenario = {
         const moved = withoutErrors(transfers).bytes;
         return { ...calls, throughput: moved / MIB / transfers.seconds };
       });
-      const { p50, p99, p999, throughput } = result;
+      const { p50, p99, p999, throughput, reached } = result;
       return {
         ...{ p50, p99, p999, throughput, stolen },
+        ...(reached === undefined ? {} : { reached }),
         rssOut: pair.outbound.rss(),
         rssIn: pair.inbound.rss(),
       };

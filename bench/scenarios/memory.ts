@@ -27,7 +27,7 @@ export const memory: Scenario = {
       const larger = (): number => Math.max(outbound.rss(), inbound.rss());
       await wait(stage.clock, SETTLE, new AbortController().signal);
       const rssIdle = larger();
-      withoutErrors(
+      const { reached } = withoutErrors(
         await fortio({
           port: OUTBOUND_PORT,
           core: stage.loadCore,
@@ -38,6 +38,10 @@ export const memory: Scenario = {
           seconds: stage.seconds,
         }),
       );
-      return { rssIdle, rssLoad: larger() };
+      return {
+        rssIdle,
+        rssLoad: larger(),
+        ...(reached === undefined ? {} : { reached }),
+      };
     }),
 };

@@ -56,17 +56,13 @@ status codes: 98 2xx, 0 3xx, 2 4xx, 4 5xx
   t.end();
 });
 
-void t.test(
-  "a run with an error, without a call or short of its rate is no figure",
-  (t) => {
-    const good = { requests: 9, errors: 0, p50: 1, p99: 1, p999: 1 };
-    t.same(withoutErrors(good), good);
-    t.throws(() => withoutErrors({ ...good, errors: 1 }), /1 of 9 requests/);
-    t.throws(() => withoutErrors({ ...good, requests: 0 }), UserError);
-    t.throws(() => withoutErrors({ ...good, short: "only 3" }), /only 3/);
-    t.end();
-  },
-);
+void t.test("a run with an error or without a call is no figure", (t) => {
+  const good = { requests: 9, errors: 0, p50: 1, p99: 1, p999: 1 };
+  t.same(withoutErrors(good), good);
+  t.throws(() => withoutErrors({ ...good, errors: 1 }), /1 of 9 requests/);
+  t.throws(() => withoutErrors({ ...good, requests: 0 }), UserError);
+  t.end();
+});
 
 void t.test("growth is that of the last tenth over the second", (t) => {
   const warming = Array.from({ length: 10 }, (_, i) => i * 10);

@@ -74,6 +74,24 @@ for (const { what, ours, reference, varies, is } of [
     is: { kind: "at most", value: 0.5 },
   },
   {
+    what: "a rate that ours did not reach in one run",
+    ours: entry("Wherry", [
+      { cpu: 30, reached: 100 },
+      { cpu: 30, reached: 96.9 },
+    ]),
+    reference: entry("Envoy", [{ cpu: 60, reached: 100 }]),
+    is: { kind: "fell behind" },
+  },
+  {
+    what: "a rate that the reference did not reach",
+    ours: entry("Wherry", [{ cpu: 30, reached: 97 }]),
+    reference: entry("Envoy", [
+      { cpu: 60, reached: 100 },
+      { cpu: 60, reached: 71 },
+    ]),
+    is: { kind: "at most", value: 0.5 },
+  },
+  {
     what: "no reference",
     ours: entry("Wherry", [{ cpu: 30 }]),
     reference: undefined,
@@ -100,6 +118,23 @@ void t.test("a goal without a ratio is not met", (t) => {
   t.match(page, /not measured; aimed at ≤ 0\.5: \*\*missed\*\*/);
   t.match(page, /Wherry lost spans/);
   t.notMatch(page, /\| 0\.02/);
+  t.end();
+});
+
+void t.test("who did not reach the rate is named, with what was", (t) => {
+  const goals = [{ figure: "rate", of: "value", atMost: 10 }] as const;
+  const slow = [
+    entry("Wherry", [{ cpu: 30, rate: 9, reached: 90 }]),
+    entry("Envoy", [{ cpu: 60, rate: 7, reached: 71 }]),
+  ];
+  const report = reportOf({ ...scenario, goals }, slow);
+  t.match(report.verdicts, [{ value: undefined, met: false }]);
+  t.same(report.columns, [...scenario.columns, "reached"]);
+  const page = scenarioMarkdown(report);
+  t.match(page, /Wherry did not reach the rate: .*, and there is no ratio/);
+  t.match(page, /Envoy did not reach the rate: .* the most that they can be/);
+  const fast = [entry("Wherry", [{ cpu: 30, reached: 100 }])];
+  t.same(reportOf(scenario, fast).columns, scenario.columns);
   t.end();
 });
 
