@@ -26,16 +26,30 @@ import {
 /** Milliseconds for what takes a second on an idle machine. */
 const PATIENCE = 30_000;
 
-// Inside the checkout: what cannot be bundled is found there, as in the node_modules of whoever installs the package.
-mkdirSync(join(ROOT, ".tap"), { recursive: true });
-const bundle = mkdtempSync(join(ROOT, ".tap", "bundle-"));
+/** The one that the runner has built for all tests, where it runs them all. */
+const BUILT = process.env["WHERRY_BUILT"];
+const bundle = BUILT ?? emptyFolder();
 const wherry = join(bundle, "wherry.js");
 const state = mkdtempSync(join(tmpdir(), "wherry-bundle-"));
 t.teardown(() => {
   closeCalls();
-  for (const folder of [bundle, state])
+  for (const folder of [state, ...(BUILT === undefined ? [bundle] : [])])
     rmSync(folder, { recursive: true, force: true });
 });
+
+/** Inside the checkout: what cannot be bundled is found there, as in the node_modules of whoever installs the package. */
+function emptyFolder(): string {
+  mkdirSync(join(ROOT, ".tap"), { recursive: true });
+  return mkdtempSync(join(ROOT, ".tap", "bundle-"));
+}
+
+function build(): { readonly status: number | null; readonly stderr: string } {
+  return spawnSync(process.execPath, ["src/tools/build.js", bundle], {
+    cwd: ROOT,
+    env: newEnvironment(),
+    encoding: "utf8",
+  });
+}
 
 const RESOURCES = `
 apiVersion: mesh.wherry.dev/v1alpha1
@@ -157,12 +171,10 @@ async function startSidecar(
 }
 
 void t.test("the bundle is built, and says what it is", async (t) => {
-  const built = spawnSync(process.execPath, ["src/tools/build.js", bundle], {
-    cwd: ROOT,
-    env: newEnvironment(),
-    encoding: "utf8",
-  });
-  t.equal(built.status, 0, built.stderr);
+  if (BUILT === undefined) {
+    const { status, stderr } = build();
+    t.equal(status, 0, stderr);
+  }
   const ours = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as {
     readonly version: string;
     readonly dependencies: Readonly<Record<string, string>>;
@@ -178,11 +190,7 @@ void t.test("the bundle is built, and says what it is", async (t) => {
   for (const command of ["control-plane", "sidecar", "apply", "intercept"])
     t.match(help, new RegExp(`^  ${command}\\b`, "m"));
 
-  const again = spawnSync(process.execPath, ["src/tools/build.js", bundle], {
-    cwd: ROOT,
-    env: newEnvironment(),
-    encoding: "utf8",
-  });
+  const again = build();
   t.not(again.status, 0, "a folder with something in it is not overwritten");
   t.match(again.stderr, /is not empty/);
   t.ok(existsSync(wherry));
@@ -278,9 +286,8 @@ void t.test(
   },
 );
 
-/** All tests that start the demo do so from the bundle that the runner has built. */
-const STARTED_BY_OTHERS = process.env["WHERRY_BUILT"] !== undefined;
-if (!STARTED_BY_OTHERS)
+// All tests that start the demo do so from the bundle that the runner has built.
+if (BUILT === undefined)
   void t.test("the demo runs from the bundle", async (t) => {
     const demo = await startDemo({ wherry });
     t.teardown(() => demo.stop());

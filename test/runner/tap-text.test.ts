@@ -1,6 +1,11 @@
 /** What tap prints, read: totals and failures. */
 import t from "tap";
-import { failures, format, totals } from "../support/runner/tap-text.ts";
+import {
+  failures,
+  format,
+  seedIn,
+  totals,
+} from "../support/runner/tap-text.ts";
 
 const RUN = `TAP version 14
 1..3
@@ -66,5 +71,18 @@ void t.test("counts as words", (t) => {
     format({ passed: 3, failed: 1, skipped: 2 }),
     "3 passed, 1 failed, 2 skipped",
   );
+  t.end();
+});
+
+void t.test("the seed of a fuzzer that failed", (t) => {
+  const rows: Readonly<Record<string, string | undefined>> = {
+    "not ok 3 - WHERRY_FUZZ_SEED=272806817 WHERRY_FUZZ_CASE=12:\n  two":
+      "272806817",
+    "not ok 1 - seed 41\n  ---": "41",
+    "not ok 1 - 3 of 4 calls failed": undefined,
+    "": undefined,
+  };
+  for (const [detail, seed] of Object.entries(rows))
+    t.equal(seedIn(detail), seed, detail);
   t.end();
 });

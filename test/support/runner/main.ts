@@ -16,7 +16,7 @@ import { Durations } from "./durations.ts";
 import { runFiles, type FileResult } from "./processes.ts";
 import { Progress } from "./progress.ts";
 import { makeScratch } from "./scratch.ts";
-import { format, NOTHING, sum, type Counts } from "./tap-text.ts";
+import { format, NOTHING, seedIn, sum, type Counts } from "./tap-text.ts";
 
 const root = join(import.meta.dirname, "..", "..", "..");
 const env = {
@@ -58,7 +58,7 @@ const ALONE =
  * what they reach.
  */
 const REPEATS =
-  /\/(?:incremental|retry-storm|stall-simulation|simulate|machine-faults|long-request|kept-whole|closure|linear|linear-documents|reasons|random-orders|sizes|explain-agrees|oracle|router-oracle|callers|map|fuzz|octets|untimely|balancing|workers\/(?:shares|sharing|rate-limits|breakers))\.test\.ts$/;
+  /\/(?:incremental|retry-storm|stall-simulation|simulate|machine-faults|long-request|kept-whole|closure|linear|linear-documents|reasons|random-orders|sizes|explain-agrees|oracle|router-oracle|callers|map|fuzz|octets|untimely|balancing|view-counts|catalogue|rate-table|grpc-rules|concerned|workers\/(?:shares|sharing|rate-limits|breakers))\.test\.ts$/;
 
 /** What a unit test has in its text that changes or measures its process, counts its turns or starts threads: such files have a process each. */
 const OF_PROCESS =
@@ -215,15 +215,25 @@ async function runPlain(
   return counts;
 }
 
-/** Each file once more with nothing beside it: its result counts. What passes now is named in the last lines of the run. */
+/**
+ * Each file once more with nothing beside it: its result counts. What passes now is named in the last lines of the run. A fuzzer has to
+ * pass with the seed that it failed with: others prove nothing.
+ */
 async function runAlone(
   failed: readonly FileResult[],
   { timeout }: Plan,
 ): Promise<readonly FileResult[]> {
   const results: FileResult[] = [];
-  const options = { root, nodeArgs, envOf, jobs: 1, timeout };
-  for (const { file } of failed) {
+  for (const { file, detail } of failed) {
     print(`once more, alone: ${file} …`);
+    const seed = seedIn(detail);
+    const options = {
+      ...{ root, nodeArgs, jobs: 1, timeout },
+      envOf: (each: string, lane: number) => ({
+        ...envOf(each, lane),
+        ...(seed === undefined ? {} : { WHERRY_FUZZ_SEED: seed }),
+      }),
+    };
     const onResult = (result: FileResult): void => {
       results.push(result);
       print(`${result.detail}${file} ${format(result.counts)}`);

@@ -55,3 +55,8 @@ export function failures(text: string): string {
   }
   return shown.length === 0 ? "" : `${shown.join("\n")}\n`;
 }
+
+/** The seed that a failed fuzzer names, as "WHERRY_FUZZ_SEED=12" or "seed 12". */
+export function seedIn(detail: string): string | undefined {
+  return /(?:WHERRY_FUZZ_SEED=|\bseed )(\d+)/.exec(detail)?.[1];
+}

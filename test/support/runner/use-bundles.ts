@@ -6,8 +6,15 @@ import { BUNDLES } from "./bundle-files.ts";
 registerHooks({
   resolve(specifier, context, next) {
     const file = BUNDLES.get(specifier);
-    if (file === undefined) return next(specifier, context);
-    const { href: url } = pathToFileURL(file);
-    return { url, format: "module", shortCircuit: true };
+    if (file !== undefined) {
+      const { href: url } = pathToFileURL(file);
+      return { url, format: "module", shortCircuit: true };
+    }
+    // Node would look at the disk for each folder above: a seventh of what it takes to load a test.
+    if (specifier.startsWith(".") && specifier.endsWith(".ts")) {
+      const { href: url } = new URL(specifier, context.parentURL);
+      return { url, format: "module-typescript", shortCircuit: true };
+    }
+    return next(specifier, context);
   },
 });
