@@ -19,7 +19,7 @@ export function scenarioMarkdown(report: Report): string {
 ${report.title}.
 
 ${table(["proxy", ...header], body)}
-${[...report.verdicts.map(verdict), ...notes(report)].join("\n")}
+${[...report.verdicts.map(verdictText), ...notes(report)].join("\n")}
 `;
 }
 
@@ -55,12 +55,13 @@ const SHORTFALLS: Readonly<
   },
 };
 
-function verdict({ goal, contender, value, met }: Verdict): string {
+function verdictText(verdict: Verdict): string {
+  const { goal, contender, value, isBound, met } = verdict;
   const what = `${contender}: ${FIGURES[goal.figure].title}${goal.of === "ratio" ? ", ratio" : ""}`;
   const found =
     value === undefined
       ? "not measured"
-      : value.toFixed(goal.of === "ratio" ? 2 : FIGURES[goal.figure].digits);
+      : `${isBound ? "≤ " : ""}${value.toFixed(goal.of === "ratio" ? 2 : FIGURES[goal.figure].digits)}`;
   return `- ${what} ${found}; aimed at ≤ ${goal.atMost}: **${met ? "met" : "missed"}**`;
 }
 

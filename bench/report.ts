@@ -33,6 +33,8 @@ export interface Verdict {
   readonly contender: string;
   /** Undefined where there is no figure to judge. */
   readonly value: number | undefined;
+  /** The value is the most that it can be. */
+  readonly isBound: boolean;
   readonly met: boolean;
 }
 
@@ -154,6 +156,7 @@ function judge(goal: Goal, contender: string, row: Row): Verdict {
     goal,
     contender,
     value,
+    isBound: goal.of === "ratio" && ratio?.kind === "at most",
     met: value !== undefined && value <= goal.atMost,
   };
 }

@@ -138,6 +138,16 @@ void t.test("who did not reach the rate is named, with what was", (t) => {
   t.end();
 });
 
+void t.test("a goal is met by a bound, which is told as one", (t) => {
+  const report = reportOf(scenario, [
+    entry("Wherry", [{ cpu: 30, reached: 100 }]),
+    entry("Envoy", [{ cpu: 60, reached: 71 }]),
+  ]);
+  t.match(report.verdicts, [{ value: 0.5, isBound: true, met: true }]);
+  t.match(scenarioMarkdown(report), /ratio ≤ 0\.50; aimed at ≤ 0\.5: \*\*met/);
+  t.end();
+});
+
 void t.test("a goal is met at its bound, and judged by its contender", (t) => {
   const goals = [
     { figure: "cpu", of: "ratio", atMost: 0.5 },
