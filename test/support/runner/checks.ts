@@ -1,5 +1,6 @@
 /** Types and lint, format, unused code and spelling: each is one test. */
 import { spawn } from "node:child_process";
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { NOTHING, sum, type Counts } from "./tap-text.ts";
 import { Unchanged } from "./unchanged.ts";
@@ -17,6 +18,7 @@ interface Check {
 }
 
 export const CACHES = "node_modules/.cache";
+const HALF_OF_CORES = Math.max(1, Math.floor(availableParallelism() / 2));
 
 /** Two rows of about the same length, one beside the other. */
 const ROWS: readonly (readonly Check[])[] = [
@@ -25,9 +27,9 @@ const ROWS: readonly (readonly Check[])[] = [
       name: "types and lint",
       command: "oxlint",
       args: [],
-      // It ends before there is much to collect: a quarter of its CPU. Threads would each work out types that all of them need, and
-      // the other row has the other core.
-      env: { GOGC: "off", GOMAXPROCS: "1" },
+      // It ends before there is much to collect: a quarter of its CPU. Each thread works out types that others need too, and the
+      // other row has the other half of the cores.
+      env: { GOGC: "off", GOMAXPROCS: String(HALF_OF_CORES) },
     },
     { name: "format", command: "oxfmt", args: ["--check"] },
   ],

@@ -1,4 +1,4 @@
-/** Loaded before a test file: some packages are the bundled ones. */
+/** Loaded before a test file: some packages are the bundled ones, and a relative import is the file that it names. */
 import { registerHooks } from "node:module";
 import { pathToFileURL } from "node:url";
 import { BUNDLES } from "./bundle-files.ts";
