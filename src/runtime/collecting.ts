@@ -5,12 +5,11 @@ import { collectGarbage } from "./v8.ts";
 const READ = 8 * 1024 * 1024;
 
 let read = 0;
-let all = 0;
+let made = 0;
 
 /** Counts what came from a socket. */
 export function wasRead(octets: number): void {
   read += octets;
-  all += octets;
   if (read < READ) return;
   read = 0;
   // Between two events, when little is on its way.
@@ -21,7 +20,13 @@ function collectNursery(): void {
   collectGarbage({ type: "minor" });
 }
 
-/** How many bytes of bodies this thread has read so far: small chunks, which leave hardly anything behind, are not among them. */
-export function bulkRead(): number {
-  return all;
+/** Counts a buffer of a socket's own: many reads go there, and it is old by the time that the last of them is freed. */
+export function madeBuffer(octets: number): void {
+  made += octets;
+  wasRead(octets);
+}
+
+/** Bytes of such buffers that this thread has made so far. What is copied dies in the nursery, and leaves nothing behind. */
+export function madeBytes(): number {
+  return made;
 }

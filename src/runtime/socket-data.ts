@@ -1,7 +1,7 @@
 /** How everything that reads from a socket does so: what came goes to its user, V8's collector hears of it, and Node's stream is kept from looking for more. */
 import type { Socket } from "node:net";
 import type { Bytes } from "../core/units.ts";
-import { wasRead } from "./collecting.ts";
+import { madeBuffer, wasRead } from "./collecting.ts";
 
 /** Bytes that one read brings where that is not known to be worth more, and where nothing much is free. */
 export const USUAL_READ = 16_384;
@@ -247,7 +247,7 @@ class Reads {
     this.#another = undefined;
     if (rests) return shared(this.#buffers);
     const size = this.#own * READ;
-    wasRead(size);
+    madeBuffer(size);
     return Buffer.allocUnsafeSlow(size);
   }
 

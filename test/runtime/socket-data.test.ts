@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
 import t from "tap";
+import { madeBytes } from "../../src/runtime/collecting.ts";
 import { onData, USUAL_READ } from "../../src/runtime/socket-data.ts";
 import { connectLink } from "../../src/wire/tls/connect.ts";
 import { fakeAuthority } from "../support/certificates/certificate-authority.ts";
@@ -151,6 +152,34 @@ void t.test(
       t.equal(used, 0);
       close();
     }
+  },
+);
+
+void t.test(
+  "what is read by copy leaves no buffer behind, and what a large body is read into is counted",
+  async (t) => {
+    const [sender, socket, close] = await socketPair();
+    let octets = 0;
+    let wanted = 0;
+    let arrived = (): void => undefined;
+    onData(socket, (chunk) => {
+      octets += chunk.length;
+      if (octets === wanted) arrived();
+    });
+    const send = async (bytes: number): Promise<number> => {
+      const before = madeBytes();
+      wanted += bytes;
+      const whole = new Promise<void>((resolve) => {
+        arrived = resolve;
+      });
+      sender.write(Buffer.alloc(bytes));
+      await whole;
+      return madeBytes() - before;
+    };
+    for (let body = 0; body < 100; body++) t.equal(await send(4096), 0);
+    const large = await send(2_000_000);
+    t.ok(large > 1_000_000, `${large} octets of buffers`);
+    close();
   },
 );
 

@@ -13,7 +13,7 @@
 import { getHeapStatistics } from "node:v8";
 import type { Cancel, Clock } from "../../core/clock.ts";
 import type { Logger } from "../../core/log.ts";
-import { bulkRead } from "../../runtime/collecting.ts";
+import { madeBytes } from "../../runtime/collecting.ts";
 import {
   collectGarbage,
   collectInSteps,
@@ -52,7 +52,7 @@ const COLLECT_AGAIN = 30_000;
 const COLLECT_FREED = 1000;
 const COLLECT_FREED_QUIET = 5000;
 const FREED = 4;
-/** Bytes of bodies whose leftovers are worth a collection once no more come. */
+/** Bytes of large bodies whose leftovers are worth a collection once no more come. */
 const LEFT_BEHIND = 8 * 1024 * 1024;
 /** Shares of resident memory from which on, and down to which, V8's heap may grow by fewer percent between two collections. */
 const THRIFTY = { enter: 0.5, leave: 0.45, growth: 40 };
@@ -76,7 +76,7 @@ export interface MemoryPressureOptions {
   /** A level was entered or left. */
   onLevel(level: Level): void;
   readonly sample?: () => MemorySample;
-  /** Bytes of bodies that were read so far. */
+  /** Bytes of the buffers that large bodies were read into so far. */
   readonly read?: () => number;
   /** Frees what is free already, so far as V8 lets it: at once where memory is short, else little by little. */
   readonly collect?: (short: boolean) => void;
@@ -102,7 +102,7 @@ class WatchedMemory implements MemoryPressure {
   #collectedAt = Number.NEGATIVE_INFINITY;
   /** The most bytes that were held at a look since then. */
   #peak = 0;
-  /** Bytes of bodies that were read at the last look; and when their leftovers were collected last, and up to which. */
+  /** Bytes of such buffers at the last look; and when their leftovers were collected last, and up to which. */
   #read = 0;
   #tidiedAt = Number.NEGATIVE_INFINITY;
   #tidiedUpTo = 0;
@@ -183,7 +183,7 @@ class WatchedMemory implements MemoryPressure {
 
   /** Some of what a transfer left behind is old by its end, and would lie there until V8's next full collection: for ever, where nothing more comes. */
   #collectLeftovers(now: number, buffered: number): void {
-    const { collect = collectFree, read = bulkRead } = this.#options;
+    const { collect = collectFree, read = madeBytes } = this.#options;
     const soFar = read();
     const goesOn = soFar > this.#read;
     this.#read = soFar;
