@@ -110,7 +110,7 @@ function wrongWith(
   if (read.kind === "bad") {
     const told =
       (status === 502 || status === 503) && (FAULTS.has(code) || code === "");
-    // Over HTTP/1, a response that says its length is over before the trailers are seen.
+    // Over HTTP/1, a response that says its length is over before what is behind its content is seen.
     return !complete || told || (bare && read.late === true)
       ? undefined
       : `bad (${read.why}), and yet the caller got ${status} ${code}`;

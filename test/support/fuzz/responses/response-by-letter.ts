@@ -15,7 +15,7 @@ export type ByLetter =
   | {
       readonly kind: "bad";
       readonly why: string;
-      /** In its trailers alone: all the rest may have gone on before they came. */
+      /** In what is behind its content alone: all the rest may have gone on before that came. */
       readonly late?: boolean;
     };
 

@@ -270,10 +270,13 @@ export function readFramesByLetter({
   let length: number | undefined;
   let interims = 0;
   let body = "";
+  /** A frame ended where the length said that the content would: what is behind it may come once the caller has all of that. */
+  let late = false;
   for (const framed of frames) {
-    if (framed.kind === "reset") return bad("a reset");
+    if (framed.kind === "reset") return { kind: "bad", why: "a reset", late };
     if (framed.kind === "data") {
       body += framed.text;
+      late ||= body.length === length;
     } else if (status !== undefined) {
       const { pairs } = framed;
       const none = pairs.some(
@@ -309,6 +312,7 @@ export function readFramesByLetter({
       status = code;
       fields = rest.filter(([name]) => name !== "content-length");
       length = said === undefined ? undefined : Number(said[1]);
+      late = length === 0;
     }
     if (framed.ends) return whole([]);
   }
@@ -318,7 +322,7 @@ export function readFramesByLetter({
     const bare = method === "HEAD" || status === 204 || status === 304;
     if (bare && body !== "") return bad("content where there is none");
     if (!bare && length !== undefined && length !== body.length)
-      return bad("another length");
+      return { kind: "bad", why: "another length", late };
     return {
       kind: "response",
       status: status ?? 0,
