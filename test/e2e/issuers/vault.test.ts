@@ -2,7 +2,6 @@
 import { execFileSync } from "node:child_process";
 import { X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import t, { type Test } from "tap";
 import { openIssuer } from "../../../src/control-plane/issuer/open-issuer.ts";
 import { systemClock, timestamp } from "../../../src/core/clock.ts";
@@ -13,6 +12,7 @@ import { formatSpiffeId } from "../../../src/identity/spiffe.ts";
 import { createCsr } from "../../../src/identity/x509.ts";
 import { eventually, openLoad } from "../../support/peers/call.ts";
 import {
+  leafOf,
   startShop,
   type ShopProcesses,
 } from "../../support/processes/shop-processes.ts";
@@ -171,17 +171,6 @@ async function startMesh(t: Test, vault: Vault): Promise<ShopProcesses> {
   );
   t.ok(status < 300, text);
   return shop;
-}
-
-async function leafOf(
-  { directory }: ShopProcesses,
-  account: string,
-): Promise<X509Certificate> {
-  const file = join(directory, account, "credentials.json");
-  const { content } = JSON.parse(await readFile(file, "utf8")) as {
-    readonly content: { readonly certificateChain: string };
-  };
-  return new X509Certificate(content.certificateChain);
 }
 
 const ACCOUNTS = ["web", "orders"] as const;

@@ -1,9 +1,12 @@
 /** A caller "web" and a callee "orders" as processes of their own, with a control plane: what outages and jumping clocks are tried on. */
+import { X509Certificate } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { CREDENTIALS_FILE } from "../../../src/agent/enrolment/kept-credentials.ts";
 import { call, closeCalls, eventually, type Called } from "../peers/call.ts";
 import { startPlane, type PlaneProcess } from "./plane-process.ts";
 import {
@@ -165,6 +168,18 @@ export async function startShop(
     await shop.close();
     throw thrown;
   }
+}
+
+/** The certificate that the sidecar of the account has on its disk. */
+export async function leafOf(
+  { directory }: ShopProcesses,
+  account: string,
+): Promise<X509Certificate> {
+  const file = join(directory, account, CREDENTIALS_FILE);
+  const { content } = JSON.parse(await readFile(file, "utf8")) as {
+    readonly content: { readonly certificateChain: string };
+  };
+  return new X509Certificate(content.certificateChain);
 }
 
 /** `apiVersion` is the mesh's own where it is not said. */
