@@ -34,7 +34,18 @@ const testEnv: NodeJS.ProcessEnv = {
 };
 /** Where the bundle is built that tests of whole processes start: beside the packages that it needs. */
 const BUILT = join(root, CACHES, "built");
-const nodeArgs = process.argv[2] === "--lint" ? [] : await makeBundles();
+/**
+ * For processes that live for seconds: the optimising compiler does not run beside them for code that is over by then, and a nursery
+ * that is large from the start is collected less often.
+ */
+const SHORT_LIVED = [
+  "--no-concurrent-recompilation",
+  "--min-semi-space-size=16",
+];
+const nodeArgs =
+  process.argv[2] === "--lint"
+    ? []
+    : [...SHORT_LIVED, ...(await makeBundles())];
 const scratch = makeScratch();
 process.on("exit", () => scratch.remove());
 /** Tests that start programs from their files, or images: these are many, and memory may not be executed. */
