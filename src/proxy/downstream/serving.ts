@@ -14,8 +14,15 @@ import type {
   WorkerPlace,
 } from "../../wire/exchange.ts";
 import { serveHttp1 } from "../../wire/http1/server.ts";
-import type { Http1Limits } from "../../wire/http1/limits.ts";
-import { SHARED_LIMITS, type Http2Limits } from "../../wire/http2/limits.ts";
+import {
+  LINK_LIMITS as HTTP1_ON_LINK,
+  type Http1Limits,
+} from "../../wire/http1/limits.ts";
+import {
+  LINK_LIMITS as HTTP2_ON_LINK,
+  SHARED_LIMITS,
+  type Http2Limits,
+} from "../../wire/http2/limits.ts";
 import { serveHttp2 } from "../../wire/http2/server.ts";
 import { networkOf } from "../../core/text/network.ts";
 import { countConnections } from "./connection-counts.ts";
@@ -150,7 +157,7 @@ class ServedConnections implements Serving {
       filter: filterSources(clock),
     });
     this.#link = {
-      limits: { ...SHARED_LIMITS, idleTimeout: limits.idleLink },
+      limits: { ...HTTP2_ON_LINK, idleTimeout: limits.idleLink },
       ...(place === undefined ? {} : { place }),
     };
     this.#local = { limits: { idleTimeout: limits.idleLocal } };
@@ -218,11 +225,7 @@ class ServedConnections implements Serving {
     });
     const connection = multiplexed
       ? serveHttp2(socket, { ...common, ...this.#http2(info, listener) }, told)
-      : serveHttp1(
-          socket,
-          isLocal(listener) ? { ...common, ...this.#local } : common,
-          told,
-        );
+      : serveHttp1(socket, { ...common, ...this.#http1(info, listener) }, told);
     this.#served.set(connection, { listener, multiplexed });
     if (this.#idleFor !== undefined) connection.drain(this.#idleFor);
     socket.on("close", () => {
@@ -264,6 +267,14 @@ class ServedConnections implements Serving {
   ): { readonly limits?: Partial<Http2Limits>; readonly place?: WorkerPlace } {
     if (info.peer !== undefined) return this.#link;
     return isLocal(listener) ? OWN : {};
+  }
+
+  #http1(
+    info: ServerConnectionInfo,
+    listener: string,
+  ): { readonly limits?: Partial<Http1Limits> } {
+    if (info.peer !== undefined) return { limits: HTTP1_ON_LINK };
+    return isLocal(listener) ? this.#local : {};
   }
 
   bytes(

@@ -140,6 +140,15 @@ export const SHARED_LIMITS: Pick<Http2Limits, "heldBytes"> = {
   heldBytes: Number.POSITIVE_INFINITY,
 };
 
+/**
+ * Between sidecars: also, a head that one of them took must not be too large for the next by what the mesh has added to it. As HTTP/2
+ * counts, every field has 32 bytes more, and what is a line before the fields in HTTP/1 is fields too.
+ */
+export const LINK_LIMITS: Pick<
+  Http2Limits,
+  "heldBytes" | "headerListBytes" | "headerFields"
+> = { ...SHARED_LIMITS, headerListBytes: 81_920, headerFields: 200 };
+
 export function resolveLimits(limits: Partial<Http2Limits> = {}): Http2Limits {
   return { ...DEFAULT_LIMITS, ...limits };
 }

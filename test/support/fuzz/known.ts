@@ -37,6 +37,18 @@ const KNOWN: readonly Known[] = [
       ),
   },
   {
+    why: "over the link, a head may be larger by what the mesh adds to it",
+    covers: (_request, one, two) =>
+      [
+        [one, two],
+        [two, one],
+      ].some(
+        ([link, other]) =>
+          link?.listener.where === "link" &&
+          other?.outcome.code === "HEADERS_TOO_LARGE",
+      ),
+  },
+  {
     why: "two Max-Forwards are refused by the first sidecar that counts them: the caller's does before the callee's policy is asked",
     covers: ({ fields }, one, two) =>
       refused(one, two) &&

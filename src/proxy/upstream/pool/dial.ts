@@ -15,7 +15,7 @@ import type {
 } from "../../../wire/exchange.ts";
 import { connectHttp1 } from "../../../wire/http1/client.ts";
 import { connectHttp2 } from "../../../wire/http2/client.ts";
-import { SHARED_LIMITS } from "../../../wire/http2/limits.ts";
+import { LINK_LIMITS, SHARED_LIMITS } from "../../../wire/http2/limits.ts";
 import {
   allowsFor,
   guardedLookup,
@@ -67,7 +67,7 @@ export async function dialLink(options: LinkDial): Promise<ClientConnection> {
     ...options,
     alpn: [options.alpn],
   });
-  return withCodec(socket, protocol, options);
+  return withCodec(socket, protocol, options, true);
 }
 
 export interface PlainDial extends DialOptions {
@@ -116,8 +116,9 @@ function withCodec(
   socket: Socket,
   protocol: PlainProtocol,
   options: DialOptions,
+  onLink = false,
 ): ClientConnection {
-  const connection = codecOn(socket, protocol, options);
+  const connection = codecOn(socket, protocol, options, onLink);
   const { live, observer, claim } = options;
   const drain = (): void => {
     observer.draining();
@@ -141,13 +142,17 @@ function codecOn(
   socket: Socket,
   protocol: PlainProtocol,
   { clock, observer, onLimit, buffers, deadlines }: DialOptions,
+  onLink = false,
 ): ClientConnection {
   switch (protocol) {
     case "h2":
       // All callers of one endpoint meet on it.
       return connectHttp2(
         socket,
-        { clock, onLimit, buffers, deadlines, limits: SHARED_LIMITS },
+        {
+          ...{ clock, onLimit, buffers, deadlines },
+          limits: onLink ? LINK_LIMITS : SHARED_LIMITS,
+        },
         observer,
       );
     case "http/1.1":

@@ -1,7 +1,13 @@
 /** Limits of one HTTP/1.1 or HTTP/2 connection. */
 import { DEFAULT_LIMITS as SIDECAR } from "../../../proxy/downstream/limits.ts";
-import { DEFAULT_LIMITS as HTTP1 } from "../../../wire/http1/limits.ts";
-import { resolveLimits } from "../../../wire/http2/limits.ts";
+import {
+  DEFAULT_LIMITS as HTTP1,
+  LINK_LIMITS as HTTP1_ON_LINK,
+} from "../../../wire/http1/limits.ts";
+import {
+  LINK_LIMITS as HTTP2_ON_LINK,
+  resolveLimits,
+} from "../../../wire/http2/limits.ts";
 import { bytes, count, perSecond, time } from "../markdown.ts";
 import { acted, reasons, type Limit } from "./limit.ts";
 
@@ -12,7 +18,7 @@ const REFUSALS = "wherry_refusals_total";
 export const HTTP1_LIMITS: readonly Limit[] = [
   {
     name: "head",
-    default: `${bytes(HTTP1.headBytes)}, ${HTTP1.headerCount} fields`,
+    default: `${bytes(HTTP1.headBytes)}, ${HTTP1.headerCount} fields; requests between sidecars ${bytes(HTTP1_ON_LINK.headBytes)}, ${HTTP1_ON_LINK.headerCount} fields`,
     fields: ["http1.headBytes", "http1.headerCount"],
     beyond: "431; from upstream 502",
     reasons: reasons("HEADERS_TOO_LARGE"),
@@ -108,7 +114,7 @@ const HTTP2_SIZES: readonly Limit[] = [
   },
   {
     name: "header list",
-    default: `${bytes(HTTP2.headerListBytes)}, ${HTTP2.headerFields} fields`,
+    default: `${bytes(HTTP2.headerListBytes)}, ${HTTP2.headerFields} fields; between sidecars ${bytes(HTTP2_ON_LINK.headerListBytes)}, ${HTTP2_ON_LINK.headerFields} fields`,
     fields: ["http2.headerListBytes", "http2.headerFields"],
     beyond: "431; from upstream 502",
     reasons: reasons("HEADERS_TOO_LARGE"),
