@@ -102,7 +102,7 @@ class WatchedMemory implements MemoryPressure {
   #collectedAt = Number.NEGATIVE_INFINITY;
   /** The most bytes that were held at a look since then. */
   #peak = 0;
-  /** Bytes of such buffers at the last look; and when their leftovers were collected last, and up to which. */
+  /** Bytes of the buffers of large bodies at the last look; and when their leftovers were collected last, and up to which. */
   #read = 0;
   #tidiedAt = Number.NEGATIVE_INFINITY;
   #tidiedUpTo = 0;

@@ -156,16 +156,34 @@ const EXPECTATION: Table = {
   "an empty expectation": withHost("Expect:\r\n"),
 };
 
-/** Limits: refused, never cut. All are past those of the link, which are larger than those of other listeners. */
+/** Limits: refused, never cut. */
 const HEAD: Table = {
-  "too many field lines": withHost("A: b\r\n".repeat(200)),
-  "a value over the limit": withHost(`A: ${"b".repeat(83_000)}\r\n`),
-  "a name over the limit": withHost(`${"A".repeat(83_000)}: b\r\n`),
+  "too many field lines": withHost("A: b\r\n".repeat(100)),
+  "a value over the limit": withHost(`A: ${"b".repeat(66_000)}\r\n`),
+  "a name over the limit": withHost(`${"A".repeat(66_000)}: b\r\n`),
   "a head over its limit in many lines": withHost(
+    `A: ${"b".repeat(700)}\r\n`.repeat(97),
+  ),
+  "a head without an end": `GET / HTTP/1.1\r\nA: ${"b".repeat(70_000)}`,
+};
+
+/** The same, past the limits of the link, which has room for what the mesh adds. */
+const HEAD_BEYOND_LINK: Table = {
+  "more field lines than the link takes": withHost("A: b\r\n".repeat(200)),
+  "a value that the link does not take": withHost(
+    `A: ${"b".repeat(83_000)}\r\n`,
+  ),
+  "a name that the link does not take": withHost(
+    `${"A".repeat(83_000)}: b\r\n`,
+  ),
+  "many lines that the link does not take": withHost(
     `A: ${"b".repeat(860)}\r\n`.repeat(97),
   ),
-  "a head without an end": `GET / HTTP/1.1\r\nA: ${"b".repeat(83_000)}`,
+  "a head without an end that the link does not take": `GET / HTTP/1.1\r\nA: ${"b".repeat(83_000)}`,
 };
+
+/** Names of the faults that are none on the link. */
+export const TAKEN_BY_LINK: ReadonlySet<string> = new Set(Object.keys(HEAD));
 
 const LINE: Table = {
   "a request line over its limit": target(`/${"a".repeat(17_000)}`),
@@ -187,6 +205,7 @@ export const REQUEST_FAULTS: readonly RequestFault[] = (
     ["method", METHOD],
     ["expectation", EXPECTATION],
     ["head", HEAD],
+    ["head", HEAD_BEYOND_LINK],
     ["line", LINE],
     ["coding", CODING],
   ] as const
