@@ -1,5 +1,5 @@
 /** The shared libraries that programs need, with the packages of Debian that they are from. */
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, realpathSync } from "node:fs";
 
 export interface SystemPackage {
@@ -20,8 +20,10 @@ export function librariesOf(
   programs: readonly string[] = [],
 ): Library[] {
   const paths = new Set([...programs, ...files.flatMap(neededBy)]);
-  return [...paths].sort().map((path) => {
-    const owner = ownerOf(path);
+  const sorted = [...paths].sort();
+  const owners = ownersOf(sorted);
+  return sorted.map((path) => {
+    const owner = owners.get(path);
     return { path, ...(owner === undefined ? {} : { package: owner }) };
   });
 }
@@ -50,30 +52,47 @@ export function librariesFromLdd(file: string, text: string): string[] {
   return found;
 }
 
-function ownerOf(path: string): SystemPackage | undefined {
-  // dpkg knows a file by the path in its package, which may be another than the loader's on a machine with merged /usr.
-  const real = realpathSync(path);
-  for (const known of new Set([path, real, real.replace(/^\/usr/, "")])) {
-    const name = /^([^:\s]+)(?::\S+)?: /.exec(
-      ask(["-S", "--", known]) ?? "",
-    )?.[1];
-    if (name === undefined) continue;
-    const version = ask(["-W", "-f", `\${Version}`, "--", name]);
-    if (version !== undefined) return { name, version };
+/** The packages by the paths that they have; a path of none is not in it. */
+function ownersOf(paths: readonly string[]): Map<string, SystemPackage> {
+  const namesOfPath = new Map(paths.map((path) => [path, namesOf(path)]));
+  const packageOf = new Map<string, string>();
+  const asked = [...namesOfPath.values()].flat();
+  for (const line of ask(["-S", "--", ...asked])) {
+    const [, name, path] = /^([^,\s]+): (\/.*)$/.exec(line) ?? [];
+    if (name !== undefined && path !== undefined) packageOf.set(path, name);
   }
-  return undefined;
+  const packages = [...new Set(packageOf.values())];
+  const format = `\${binary:Package} \${Version}\n`;
+  const versions = new Map(
+    ask(["-W", "-f", format, "--", ...packages]).map((line) => {
+      const [name = "", version = ""] = line.split(" ");
+      return [name, version];
+    }),
+  );
+  const owners = new Map<string, SystemPackage>();
+  for (const [path, names] of namesOfPath) {
+    const found = names.map((name) => packageOf.get(name)).find(Boolean);
+    const version = found === undefined ? undefined : versions.get(found);
+    if (found !== undefined && version !== undefined)
+      owners.set(path, { name: found.replace(/:.*/, ""), version });
+  }
+  return owners;
 }
 
-/** Undefined where there is no answer: no dpkg, or a file that it does not know. */
-function ask(args: readonly string[]): string | undefined {
-  try {
-    return execFileSync("dpkg-query", args, {
-      encoding: "utf8",
-      stdio: ["ignore", "pipe", "ignore"],
-    });
-  } catch {
-    return undefined;
-  }
+/** dpkg knows a file by the path in its package, which may be another than the loader's on a machine with merged /usr. */
+function namesOf(path: string): readonly string[] {
+  const real = realpathSync(path);
+  return [...new Set([path, real, real.replace(/^\/usr/, "")])];
+}
+
+/** The lines of its answer: none where there is no dpkg, and without what it does not know. */
+function ask(args: readonly string[]): readonly string[] {
+  const { error, stdout } = spawnSync("dpkg-query", args, {
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "ignore"],
+  });
+  if (error !== undefined) return [];
+  return stdout.split("\n").filter((line) => line !== "");
 }
 
 /** Where Debian keeps a package's licence, if this machine has it: minimal ones leave it out. */

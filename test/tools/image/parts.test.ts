@@ -1,4 +1,5 @@
 // What an image is made of: the libraries of its programs, the list of its parts, and the Dockerfile that says the same.
+import { execFileSync, spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import t from "tap";
 import { CHECKOUT, RUNTIME } from "../../../src/tools/image/config.ts";
@@ -36,6 +37,27 @@ void t.test("libraries of the Node that runs this", (t) => {
     paths.join(" "),
   );
   t.equal(new Set(paths).size, paths.length);
+  t.end();
+});
+
+void t.test("each library has its package of Debian", (t) => {
+  const dpkg = spawnSync("dpkg-query", ["--version"]);
+  if (dpkg.status !== 0) {
+    t.comment("this machine has no dpkg");
+    t.end();
+    return;
+  }
+  const libraries = librariesOf([process.execPath], [import.meta.filename]);
+  for (const { path, package: owner } of libraries)
+    if (path === import.meta.filename) t.equal(owner, undefined);
+    else {
+      const said = execFileSync(
+        "dpkg-query",
+        ["--show", "--showformat=${Version}", owner?.name ?? path],
+        { encoding: "utf8" },
+      );
+      t.equal(owner?.version, said, path);
+    }
   t.end();
 });
 
