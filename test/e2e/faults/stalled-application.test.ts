@@ -116,6 +116,8 @@ const isFailed = ({ called }: Sent): boolean =>
 const told = ({ at, method, called }: Sent): string =>
   `${method} at ${Math.round(at)} ms: ${called?.status ?? "no response"}`;
 
+// Each waits for most of its time.
+t.jobs = 2;
 // All nine: `npm run bench -- faults black-hole`.
 for (const [fault, mix, grace] of [
   ["stop", "mixed", 3000],
@@ -123,7 +125,7 @@ for (const [fault, mix, grace] of [
   ["hang", "POST", 3000],
   ["drip", "mixed", 6000],
 ] as const)
-  void t.test(`${fault}, ${mix}`, async (t) => {
+  void t.test(`${fault}, ${mix}`, { buffered: true }, async (t) => {
     const { sent, inFlight } = await run(fault, mix);
     const failed = sent.filter(isFailed);
     t.ok(sent.length > 1000, `${sent.length} calls`);
