@@ -15,7 +15,11 @@ import type {
 } from "../../../wire/exchange.ts";
 import { connectHttp1 } from "../../../wire/http1/client.ts";
 import { connectHttp2 } from "../../../wire/http2/client.ts";
-import { LINK_LIMITS, SHARED_LIMITS } from "../../../wire/http2/limits.ts";
+import {
+  LINK_LIMITS,
+  SHARED_LIMITS,
+  type Http2Limits,
+} from "../../../wire/http2/limits.ts";
 import {
   allowsFor,
   guardedLookup,
@@ -67,7 +71,7 @@ export async function dialLink(options: LinkDial): Promise<ClientConnection> {
     ...options,
     alpn: [options.alpn],
   });
-  return withCodec(socket, protocol, options, true);
+  return withCodec(socket, protocol, options, LINK_LIMITS);
 }
 
 export interface PlainDial extends DialOptions {
@@ -81,7 +85,7 @@ export interface PlainDial extends DialOptions {
 /** Connects in plaintext. Rejects with an unprocessed MeshError. */
 export async function dialPlain(options: PlainDial): Promise<ClientConnection> {
   const socket = await connectTcp(options);
-  return withCodec(socket, options.protocol, options);
+  return withCodec(socket, options.protocol, options, SHARED_LIMITS);
 }
 
 export interface TlsDial extends PlainDial {
@@ -109,16 +113,16 @@ export async function dialTls(options: TlsDial): Promise<ClientConnection> {
     secure.destroy();
     throw signal.reason as Error;
   }
-  return codecOn(secure, protocol, options);
+  return codecOn(secure, protocol, options, SHARED_LIMITS);
 }
 
 function withCodec(
   socket: Socket,
   protocol: PlainProtocol,
   options: DialOptions,
-  onLink = false,
+  limits: Partial<Http2Limits>,
 ): ClientConnection {
-  const connection = codecOn(socket, protocol, options, onLink);
+  const connection = codecOn(socket, protocol, options, limits);
   const { live, observer, claim } = options;
   const drain = (): void => {
     observer.draining();
@@ -142,17 +146,13 @@ function codecOn(
   socket: Socket,
   protocol: PlainProtocol,
   { clock, observer, onLimit, buffers, deadlines }: DialOptions,
-  onLink = false,
+  limits: Partial<Http2Limits>,
 ): ClientConnection {
   switch (protocol) {
     case "h2":
-      // All callers of one endpoint meet on it.
       return connectHttp2(
         socket,
-        {
-          ...{ clock, onLimit, buffers, deadlines },
-          limits: onLink ? LINK_LIMITS : SHARED_LIMITS,
-        },
+        { clock, onLimit, buffers, deadlines, limits },
         observer,
       );
     case "http/1.1":
