@@ -6,17 +6,29 @@ const READ = 8 * 1024 * 1024;
 
 let read = 0;
 let made = 0;
+/** A collection waits for the end of this turn of the event loop. */
+let isDue = false;
 
 /** Counts what came from a socket. */
 export function wasRead(octets: number): void {
   read += octets;
   if (read < READ) return;
   read = 0;
-  // Between two events, when little is on its way.
-  setImmediate(collectNursery);
+  // In one turn hundreds of sockets may bring as much again and again.
+  if (isDue) collectNursery();
+  else {
+    isDue = true;
+    // Between two events, when little is on its way.
+    setImmediate(collectIfDue);
+  }
+}
+
+function collectIfDue(): void {
+  if (isDue) collectNursery();
 }
 
 function collectNursery(): void {
+  isDue = false;
   collectGarbage({ type: "minor" });
 }
 

@@ -100,7 +100,9 @@ export class FieldBlock {
         `a field block of more than ${this.#limits.headerBlockBytes} bytes or ${this.#limits.continuations} CONTINUATION frames`,
         "field_block",
       );
-    this.#parts.push(Buffer.from(bytes.subarray(start, end)));
+    // Memory that has nothing else in it is kept as it is: what is copied waits for the collector beside its copy.
+    const isAll = bytes.buffer.byteLength === end - start;
+    this.#parts.push(isAll ? bytes : Buffer.from(bytes.subarray(start, end)));
   }
 }
 

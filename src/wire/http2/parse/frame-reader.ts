@@ -9,7 +9,7 @@ import {
 } from "../frames/frames.ts";
 
 export interface FrameSink {
-  /** Any frame but DATA; its payload is `bytes[start, end)` and not kept beyond the call. */
+  /** Any frame but DATA; its payload is `bytes[start, end)`, and kept beyond the call only where that is all of its memory. */
   frame(
     type: number,
     flags: number,
@@ -154,7 +154,8 @@ export class FrameReader {
       this.#sink.frame(this.#type, this.#flags, this.#id, chunk, at, end);
       return end;
     }
-    this.#payload = Buffer.allocUnsafe(this.#length);
+    // Memory of its own: a sink may keep it.
+    this.#payload = Buffer.allocUnsafeSlow(this.#length);
     this.#state = "payload";
     return at;
   }

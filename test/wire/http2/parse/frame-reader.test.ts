@@ -116,6 +116,36 @@ void t.test("refuses what cannot be a frame", (t) => {
 });
 
 void t.test(
+  "a payload that reads have cut has memory of its own, to be kept as it is",
+  (t) => {
+    const kept: Buffer[] = [];
+    const reader = new FrameReader(
+      {
+        frame: (_type, _flags, _id, bytes) => void kept.push(bytes),
+        dataBegins: () => undefined,
+        dataContent: () => undefined,
+        dataEnds: () => undefined,
+      },
+      16_384,
+      false,
+    );
+    for (const length of [100, 9000]) {
+      const bytes = frame(FrameType.HEADERS, 0, 1, Buffer.alloc(length, 1));
+      reader.push(bytes.subarray(0, 50));
+      reader.push(bytes.subarray(50));
+    }
+    t.same(
+      kept.map((bytes) => [bytes.length, bytes.buffer.byteLength]),
+      [
+        [100, 100],
+        [9000, 9000],
+      ],
+    );
+    t.end();
+  },
+);
+
+void t.test(
   "reads nothing more once stopped, also from the same chunk",
   (t) => {
     let frames = 0;
