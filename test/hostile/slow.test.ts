@@ -101,8 +101,12 @@ const ofResponses = (sidecar: LoneSidecar): readonly Slowness[] => [
     // A window of a KiB at most, and five octets a second taken from it.
     start: () =>
       attackWith(sidecar, "-X", "/large", "-k 1 -n 1 -z 5 -w 512 -y 1024"),
+    // One may hold four times of that: a third of them would seem to be all.
     held: async () =>
-      (await sidecar.metric("wherry_buffered_bytes")) / (64 * 1024),
+      Math.min(
+        await connections(sidecar)(),
+        (await sidecar.metric("wherry_buffered_bytes")) / (64 * 1024),
+      ),
     cut: refused(sidecar, "RESPONSE_STALLED"),
     patience: 60_000,
     // Up to 256 KiB that wait to be sent, and 64 KiB that have been read; and what the allocator keeps of the megabytes that the kernel took before.
