@@ -1,15 +1,7 @@
-/** The process as a whole: it stays alive, or becomes another program, as `exec` does in a shell: the same process, and nobody between it and its parent. */
+/** The process becomes another program, as `exec` does in a shell: the same process, and nobody between it and its parent. */
 import { constants } from "node:fs";
 import { access, stat } from "node:fs/promises";
 import { delimiter, join, resolve } from "node:path";
-import { MessageChannel } from "node:worker_threads";
-
-/** Keeps the process alive, as timers do not; ends by what it returns. */
-export function stayAwake(): () => void {
-  const { port1 } = new MessageChannel();
-  port1.ref();
-  return () => port1.close();
-}
 
 /** The file that a name stands for, as a shell would find it; undefined where there is none that may be run. */
 export async function findProgram(

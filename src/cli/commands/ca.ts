@@ -2,8 +2,8 @@
 import type { Command } from "commander";
 import { wait } from "../../core/clock.ts";
 import { UserError } from "../../core/errors.ts";
+import { keepAlive } from "../../core/keep-alive.ts";
 import { isObject } from "../../core/text/json.ts";
-import { stayAwake } from "../../runtime/program.ts";
 import { bodyWith, itemsIn, textIn } from "../answers.ts";
 import {
   connectApi,
@@ -99,7 +99,7 @@ async function follow(
 ): Promise<void> {
   const { clock, stop } = context;
   const deadline = clock.now() + timeout;
-  const release = stayAwake();
+  const release = keepAlive();
   try {
     for (let told = ""; ;) {
       const body = await readTrust(api);

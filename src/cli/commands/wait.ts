@@ -2,12 +2,9 @@
 import type { Command } from "commander";
 import { wait, type Clock } from "../../core/clock.ts";
 import { messageOf, UserError } from "../../core/errors.ts";
+import { keepAlive } from "../../core/keep-alive.ts";
 import { DEFAULT_PORTS } from "../../proxy/downstream/ports.ts";
-import {
-  becomeProgram,
-  findProgram,
-  stayAwake,
-} from "../../runtime/program.ts";
+import { becomeProgram, findProgram } from "../../runtime/program.ts";
 import { readBody } from "../answers.ts";
 import type { CliContext } from "../context.ts";
 import { option } from "../settings.ts";
@@ -88,7 +85,7 @@ async function untilReady(
   timeout: number,
 ): Promise<void> {
   const deadline = clock.now() + timeout;
-  const release = stayAwake();
+  const release = keepAlive();
   try {
     for (;;) {
       const { ready, text } = await ask(clock, url);

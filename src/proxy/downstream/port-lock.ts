@@ -13,6 +13,7 @@ import { connect, createServer, type Server, type Socket } from "node:net";
 import type { Clock } from "../../core/clock.ts";
 import { systemCode, UserError } from "../../core/errors.ts";
 import type { Logger } from "../../core/log.ts";
+import { keepAlive } from "../../core/keep-alive.ts";
 import { again } from "../../core/machine/again.ts";
 import { peerProcess } from "../../runtime/unix/peer-process.ts";
 
@@ -33,7 +34,9 @@ export async function inTurn<T>(
     throw new UserError(
       "several workers need Linux, which gives each its part of the connections: leave --concurrency out",
     );
-  const giveBack = await takeTurn(clock, logger);
+  // At a start nothing else may keep the process alive.
+  const letGo = keepAlive();
+  const giveBack = await takeTurn(clock, logger).finally(letGo);
   try {
     return await open();
   } finally {
