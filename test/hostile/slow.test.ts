@@ -1,5 +1,6 @@
 /** slowhttptest's header, body and read attacks at a sidecar process: a good caller is answered, memory stays, a metric tells. */
 import { spawn, type ChildProcess } from "node:child_process";
+import { Agent } from "node:http";
 import t, { type Test } from "tap";
 import { closeCalls, eventually } from "../support/peers/call.ts";
 import { callEvenly, warmUp } from "../support/hostile/good-caller.ts";
@@ -26,7 +27,15 @@ async function startSlowed(t: Test): Promise<LoneSidecar> {
     );
   });
   t.teardown(() => sidecar.stop());
-  await warmUp(sidecar);
+  const agent = new Agent({ keepAlive: true, maxSockets: 64 });
+  await warmUp(sidecar, agent);
+  agent.destroy();
+  await eventually(
+    "no connection is open that would count as one under attack",
+    10_000,
+    connections(sidecar),
+    (count) => count === 0,
+  );
   return sidecar;
 }
 
@@ -101,7 +110,7 @@ const ofResponses = (sidecar: LoneSidecar): readonly Slowness[] => [
     // A window of a KiB at most, and five octets a second taken from it.
     start: () =>
       attackWith(sidecar, "-X", "/large", "-k 1 -n 1 -z 5 -w 512 -y 1024"),
-    // One may hold four times of that: a third of them would seem to be all.
+    // One may hold four times as many octets: a third of them would seem to be all.
     held: async () =>
       Math.min(
         await connections(sidecar)(),

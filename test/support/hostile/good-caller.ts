@@ -1,4 +1,5 @@
 /** A caller that does nothing wrong and calls evenly while others attack: what it got, and for who measures, its 99th percentile. */
+import type { Agent } from "node:http";
 import { call, openLoad } from "../peers/call.ts";
 import type { LoneSidecar } from "../processes/lone-sidecar.ts";
 
@@ -15,10 +16,11 @@ export interface Windows {
   readonly failures: readonly string[];
 }
 
-/** `published`: the port that is called. */
+/** `published`: the port that is called. `agent`: whose connections are used, where they are not those of all calls. */
 export async function callEvenly(
   sidecar: Pick<LoneSidecar, "published">,
   count: number,
+  agent?: Agent,
 ): Promise<Windows> {
   const p99: number[] = [];
   const failures: string[] = [];
@@ -27,6 +29,7 @@ export async function callEvenly(
     const load = openLoad(RATE, () =>
       call(`http://127.0.0.1:${sidecar.published}/`, {
         headers: { host: "orders.shop" },
+        agent,
       }),
     );
     await new Promise((resolve) => setTimeout(resolve, WINDOW));
@@ -41,6 +44,9 @@ export async function callEvenly(
 }
 
 /** Until V8 has compiled what calls need, the first ones are slow. */
-export async function warmUp(sidecar: LoneSidecar): Promise<void> {
-  await callEvenly(sidecar, 2);
+export async function warmUp(
+  sidecar: LoneSidecar,
+  agent?: Agent,
+): Promise<void> {
+  await callEvenly(sidecar, 2, agent);
 }

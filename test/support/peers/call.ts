@@ -15,7 +15,7 @@ export interface CallOptions {
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string;
   /** Whose connections are used; those that all tests of a process share where it is not said. */
-  readonly agent?: Agent;
+  readonly agent?: Agent | undefined;
 }
 
 // An idle connection ends here before a sidecar closes it after its 60 s: a call sent meanwhile would fail.
