@@ -19,8 +19,10 @@ import {
   type Interception,
 } from "./rules.ts";
 
-/** Questions that fare otherwise than they should, until the rules are to blame. */
-const TRIES = 4;
+/** Questions that fare as they should, until the rules stand: one alone may come from a port that the kernel still leads on as before. */
+const PROOFS = 3;
+/** Questions that fare otherwise, until the rules are to blame. */
+const FAILURES = 4;
 
 /** In words, which datagrams bypass the resolver, or reach it and should not. */
 export async function nameBypasses(
@@ -59,14 +61,17 @@ export async function nameBypasses(
   return found;
 }
 
-/** Whether a question fares as it is to. Each one comes from another port: the kernel leads on as before what comes from a port that another question came from lately. */
+/** Whether questions fare as they are to. Each one comes from another port: the kernel leads on as before what comes from a port that another question came from lately. */
 async function fares(
   captured: boolean,
   ask: () => Promise<boolean>,
 ): Promise<boolean> {
-  for (let tries = 0; tries < TRIES; tries += 1)
-    if ((await ask()) === captured) return true;
-  return false;
+  let proofs = 0;
+  let failures = 0;
+  while (proofs < PROOFS && failures < FAILURES)
+    if ((await ask()) === captured) proofs += 1;
+    else failures += 1;
+  return proofs === PROOFS;
 }
 
 /** id.server CH TXT (RFC 4892). */
