@@ -180,7 +180,7 @@ class Reads {
     this.#buffers = buffers;
     this.current = shared(buffers);
     buffers.promise(this.current.length);
-    socket.once("close", () => {
+    socket.on("close", () => {
       this.#giveUp();
       buffers.promise(-this.current.length);
     });

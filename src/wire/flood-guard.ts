@@ -18,14 +18,15 @@ export type Nuisance =
 
 /** How often each happened in the present second. */
 export class Tally {
-  readonly #counts: Record<Nuisance, number> = zeroes();
+  /** Made with the first: most sources never do any of it. */
+  #counts: Record<Nuisance, number> | undefined;
   #since = 0;
 
   /** One more of `kind` at `now` (monotonic milliseconds); gives how many there are in this second. */
   add(kind: Nuisance, now: MonotonicMs): number {
-    if (now - this.#since >= 1000) {
+    if (this.#counts === undefined || now - this.#since >= 1000) {
       this.#since = now;
-      Object.assign(this.#counts, zeroes());
+      this.#counts = zeroes();
     }
     return (this.#counts[kind] += 1);
   }
@@ -59,14 +60,26 @@ export interface Source {
 }
 
 /** The source of a connection by itself: no other connection counts with it. */
-export function lonelySource(share = 1): Source {
-  return {
-    tally: new Tally(),
-    share: () => share,
-    streams: 0,
-    mostStreams: () => Number.POSITIVE_INFINITY,
-    offended: () => undefined,
-  };
+export class LonelySource implements Source {
+  readonly tally: Tally = new Tally();
+  streams = 0;
+  readonly #share: number;
+
+  constructor(share = 1) {
+    this.#share = share;
+  }
+
+  share(): number {
+    return this.#share;
+  }
+
+  mostStreams(): number {
+    return Number.POSITIVE_INFINITY;
+  }
+
+  offended(): void {
+    // It is not turned away: the connection that did it has ended.
+  }
 }
 
 /** The number of `kind` in a second that is over `limit`, or undefined: then it may go on. */

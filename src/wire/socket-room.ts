@@ -30,7 +30,7 @@ export class SocketRoom {
     this.#buffers = buffers;
     this.#usual = "encrypted" in socket ? USUAL_TLS : 0;
     socket.on("drain", () => this.#taken());
-    socket.once("close", () => this.#count(0));
+    socket.on("close", () => this.#count(0));
   }
 
   /** Bytes of bulk that are worth gathering for one write: more where the socket takes all that it is given, and has no buffer of its own that would grow. */

@@ -2,7 +2,7 @@
 import t, { type Test } from "tap";
 import {
   excess,
-  lonelySource,
+  LonelySource,
   type Source,
 } from "../../src/wire/flood-guard.ts";
 import type { Http2Limits } from "../../src/wire/http2/limits.ts";
@@ -22,20 +22,27 @@ import {
   windowUpdate,
 } from "../support/http2/raw-peer.ts";
 
-interface Counted extends Source {
-  offences: number;
+/** Knows what was held against it. */
+class Counted extends LonelySource {
+  offences = 0;
+  readonly #most: number;
+
+  constructor(most: number) {
+    super();
+    this.#most = most;
+  }
+
+  override mostStreams(): number {
+    return this.#most;
+  }
+
+  override offended(_now?: number, weight = 1): void {
+    this.offences += weight;
+  }
 }
 
 function source(most = 100): Counted {
-  const made: Counted = {
-    ...lonelySource(),
-    mostStreams: () => most,
-    offences: 0,
-    offended: (_now, weight = 1) => {
-      made.offences += weight;
-    },
-  };
-  return made;
+  return new Counted(most);
 }
 
 interface End {
@@ -165,7 +172,7 @@ void t.test(
 );
 
 void t.test("an identity's share is a multiple", (t) => {
-  const from = lonelySource(4);
+  const from = new LonelySource(4);
   for (let count = 0; count < 40; count += 1)
     t.equal(excess(from, "resets", 10, 0), undefined);
   t.equal(excess(from, "resets", 10, 0), 40);

@@ -15,6 +15,7 @@ import type {
 } from "../../wire/exchange.ts";
 import { serveHttp1 } from "../../wire/http1/server.ts";
 import {
+  DEFAULT_LIMITS as HTTP1_LIMITS,
   LINK_LIMITS as HTTP1_ON_LINK,
   type Http1Limits,
 } from "../../wire/http1/limits.ts";
@@ -135,7 +136,7 @@ class ServedConnections implements Serving {
     readonly place?: WorkerPlace;
   };
   /** Options of HTTP/1.1 on the listeners of the own application. */
-  readonly #local: { readonly limits: Partial<Http1Limits> };
+  readonly #local: { readonly limits: Http1Limits };
   readonly #served = new Map<ServerConnection, Served>();
   /** Those that `shed` has still to look at. */
   #unshed: Iterator<ServerConnection> | undefined;
@@ -160,7 +161,9 @@ class ServedConnections implements Serving {
       limits: { ...HTTP2_ON_LINK, idleTimeout: limits.idleLink },
       ...(place === undefined ? {} : { place }),
     };
-    this.#local = { limits: { idleTimeout: limits.idleLocal } };
+    this.#local = {
+      limits: { ...HTTP1_LIMITS, idleTimeout: limits.idleLocal },
+    };
   }
 
   guard(listener: Server, inherited: boolean): () => void {
@@ -272,7 +275,7 @@ class ServedConnections implements Serving {
   #http1(
     info: ServerConnectionInfo,
     listener: string,
-  ): { readonly limits?: Partial<Http1Limits> } {
+  ): { readonly limits?: Http1Limits } {
     if (info.peer !== undefined) return { limits: HTTP1_ON_LINK };
     return isLocal(listener) ? this.#local : {};
   }

@@ -79,7 +79,7 @@ class Http1ClientConnection
     this.#socket = socket;
     this.#clock = options.clock;
     this.#observer = observer;
-    const limits = { ...DEFAULT_LIMITS, ...options.limits };
+    const { limits = DEFAULT_LIMITS } = options;
     this.#intake = new ResponseIntake(limits);
     this.#incoming = new Incoming(socket, this, options.buffers);
     this.#input = this.#incoming.input;

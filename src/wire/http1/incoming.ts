@@ -38,7 +38,7 @@ export class Incoming {
     this.#socket = socket;
     this.#interpreter = interpreter;
     this.#buffers = buffers;
-    socket.once("close", () => {
+    socket.on("close", () => {
       this.input.clear();
       this.#count();
     });

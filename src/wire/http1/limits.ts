@@ -53,7 +53,8 @@ export const DEFAULT_LIMITS: Http1Limits = {
 };
 
 /** For requests between sidecars: a head that one of them took must not be too large for the next by what the mesh has added to it. Nothing is added to responses there. */
-export const LINK_LIMITS: Pick<Http1Limits, "headBytes" | "headerCount"> = {
+export const LINK_LIMITS: Http1Limits = {
+  ...DEFAULT_LIMITS,
   headBytes: 80 * 1024,
   headerCount: 200,
 };

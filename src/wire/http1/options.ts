@@ -10,7 +10,8 @@ export interface Http1ClientOptions {
   readonly clock: Clock;
   /** What the proxy holds in all; absent: no bound but those of the connection. */
   readonly buffers?: Buffers | undefined;
-  readonly limits?: Partial<Http1Limits>;
+  /** One object for all connections that have the same; absent: the defaults. */
+  readonly limits?: Http1Limits;
 }
 
 export interface Http1ServerOptions extends Http1ClientOptions {

@@ -12,7 +12,7 @@ import type {
   ServerConnectionInfo,
   ServerHandler,
 } from "../exchange.ts";
-import { lonelySource, type Source } from "../flood-guard.ts";
+import { LonelySource, type Source } from "../flood-guard.ts";
 import { UNBOUNDED } from "../buffers.ts";
 import { BodyWriter } from "./write/body-writer.ts";
 import { DEFAULT_LIMITS, type Http1Limit, type Http1Limits } from "./limits.ts";
@@ -63,14 +63,14 @@ class Http1ServerConnection
     handler: ServerHandler,
   ) {
     const { clock, info, onLimit, firstBytes, buffers = UNBOUNDED } = options;
-    const limits = { ...DEFAULT_LIMITS, ...options.limits };
+    const { limits = DEFAULT_LIMITS } = options;
     this.#socket = socket;
     this.#clock = clock;
     this.#handler = handler;
     this.info = info;
     this.#limits = limits;
     this.#onLimit = onLimit;
-    this.#source = options.source ?? lonelySource();
+    this.#source = options.source ?? new LonelySource();
     this.#requests = new RequestReader(
       socket,
       this,

@@ -15,7 +15,7 @@ import {
 } from "./streams/client-exchange.ts";
 import { LateRequest } from "./streams/late-request.ts";
 import { acknowledgedAgo } from "../acknowledged.ts";
-import { lonelySource } from "../flood-guard.ts";
+import { LonelySource } from "../flood-guard.ts";
 import { lossOfConnection } from "../machine-error.ts";
 import {
   calmDown,
@@ -74,7 +74,10 @@ class Client
     this.#observer = observer;
     this.#session = new Session(
       socket,
-      { ...options, source: options.source ?? lonelySource(UPSTREAM_SHARE) },
+      {
+        ...options,
+        source: options.source ?? new LonelySource(UPSTREAM_SHARE),
+      },
       this,
     );
     const { clock, deadlines, limits, sender } = this.#session;

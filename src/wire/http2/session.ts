@@ -12,7 +12,7 @@ import type { Code } from "../../mesh/reasons.ts";
 import { UNBOUNDED, type Buffers } from "../buffers.ts";
 import {
   excess,
-  lonelySource,
+  LonelySource,
   type Nuisance,
   type Source,
 } from "../flood-guard.ts";
@@ -124,7 +124,7 @@ export class Session implements StreamHost {
     this.limits = resolveLimits(options.limits);
     this.now = this.clock.now();
     this.buffers = options.buffers ?? UNBOUNDED;
-    this.source = options.source ?? lonelySource();
+    this.source = options.source ?? new LonelySource();
     this.sender = new Sender(socket, this.limits, this.buffers, () => {
       this.closer.drained();
       if (!this.#over) owner.onOutputDrained();

@@ -16,7 +16,10 @@ import type {
 import type { Buffers } from "../../../src/wire/buffers.ts";
 import { makeField, type Fields } from "../../../src/wire/fields.ts";
 import { connectHttp1 } from "../../../src/wire/http1/client.ts";
-import type { Http1Limits } from "../../../src/wire/http1/limits.ts";
+import {
+  DEFAULT_LIMITS,
+  type Http1Limits,
+} from "../../../src/wire/http1/limits.ts";
 import { serveHttp1 } from "../../../src/wire/http1/server.ts";
 import { fakeClock, type FakeClock } from "../clocks/fake-clock.ts";
 
@@ -241,7 +244,7 @@ export async function serverSide(
       clock,
       info: INFO,
       buffers: options.buffers,
-      ...(options.limits === undefined ? {} : { limits: options.limits }),
+      limits: { ...DEFAULT_LIMITS, ...options.limits },
       ...(options.firstBytes === undefined
         ? {}
         : { firstBytes: options.firstBytes }),
@@ -334,10 +337,7 @@ export async function clientSide(
   };
   const connection = connectHttp1(
     connected,
-    {
-      clock,
-      ...(options.limits === undefined ? {} : { limits: options.limits }),
-    },
+    { clock, limits: { ...DEFAULT_LIMITS, ...options.limits } },
     {
       available: () => note("available"),
       draining: () => note("draining"),

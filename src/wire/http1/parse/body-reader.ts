@@ -7,23 +7,27 @@ import type { Http1Limits } from "../limits.ts";
 
 /** One a connection, made ready for each message. */
 export class BodyReader {
-  readonly #chunked: ChunkedDecoder;
-  readonly #emit: (data: Buffer) => void;
+  readonly #limits: Http1Limits;
+  readonly #onTinyChunk: (() => void) | undefined;
   #framing: Framing = "none";
-  #receiver: BodyReceiver | undefined;
+  /** Only while the message comes in chunks. */
+  #chunked: ChunkedDecoder | undefined;
   /** Bytes still to come, where the framing is by length. */
   #left = 0;
 
   /** `onTinyChunk` as `ChunkedDecoder` has it. */
   constructor(limits: Http1Limits, onTinyChunk?: () => void) {
-    this.#chunked = new ChunkedDecoder(limits, onTinyChunk);
-    this.#emit = (data) => this.#receiver?.data(data);
+    this.#limits = limits;
+    this.#onTinyChunk = onTinyChunk;
   }
 
   begin(framing: Framing, length: number | undefined): void {
     this.#framing = framing;
     this.#left = framing === "length" ? (length ?? 0) : 0;
-    if (framing === "chunked") this.#chunked.reset();
+    this.#chunked =
+      framing === "chunked"
+        ? new ChunkedDecoder(this.#limits, this.#onTinyChunk)
+        : undefined;
   }
 
   /** The last byte has been read. A close-delimited body is never done: the connection's end is its end. */
@@ -34,7 +38,7 @@ export class BodyReader {
       case "length":
         return this.#left === 0;
       case "chunked":
-        return this.#chunked.done;
+        return this.#chunked?.done === true;
       case "close":
         return false;
     }
@@ -51,7 +55,7 @@ export class BodyReader {
   }
 
   get trailers(): Fields | undefined {
-    return this.#framing === "chunked" ? this.#chunked.trailers : undefined;
+    return this.#chunked?.trailers;
   }
 
   /**
@@ -64,12 +68,8 @@ export class BodyReader {
     end: number,
     receiver: BodyReceiver | undefined,
   ): number {
-    if (this.#framing === "chunked") {
-      this.#receiver = receiver;
-      const stopped = this.#chunked.decode(bytes, at, end, this.#emit);
-      this.#receiver = undefined;
-      return stopped;
-    }
+    if (this.#chunked !== undefined)
+      return this.#chunked.decode(bytes, at, end, receiver);
     const to =
       this.#framing === "length" ? Math.min(end, at + this.#left) : end;
     if (this.#framing === "length") this.#left -= to - at;

@@ -1,5 +1,6 @@
 /** The chunked transfer coding, decoded (RFC 9112 7.1): a state machine over bytes that may be cut anywhere. */
 import { FieldClass } from "../../../mesh/field-class.ts";
+import type { BodyReceiver } from "../../exchange.ts";
 import { type Field } from "../../fields.ts";
 import { fieldOfLine } from "./field-lines.ts";
 import { FIELD_VALUE, TOKEN } from "../../grammar.ts";
@@ -72,21 +73,8 @@ export class ChunkedDecoder {
     return this.#trailers;
   }
 
-  /** Makes ready for the next message. */
-  reset(): void {
-    this.#state = "chunk-size";
-    this.#size = 0;
-    this.#digits = 0;
-    this.#extension = 0;
-    this.#part = 0;
-    this.#trailerBytes = 0;
-    this.#line = "";
-    this.#trailers = undefined;
-    this.#begun = false;
-  }
-
   /**
-   * Decodes bytes[start, end) and gives the chunk-data in it to `emit`, in one piece: what is in several chunks is moved
+   * Decodes bytes[start, end) and gives the chunk-data in it to `receiver`, in one piece: what is in several chunks is moved
    * together in place, since a peer that sends tiny chunks must not cost a call and a frame for each. Returns where it
    * stopped: `end`, or behind the last byte of the body. Throws `Http1Fault`.
    */
@@ -94,7 +82,7 @@ export class ChunkedDecoder {
     bytes: Buffer,
     start: number,
     end: number,
-    emit: (data: Buffer) => void,
+    receiver: Pick<BodyReceiver, "data"> | undefined,
   ): number {
     let at = start;
     let from = start;
@@ -117,7 +105,7 @@ export class ChunkedDecoder {
         at += 1;
       }
     }
-    if (to > from) emit(bytes.subarray(from, to));
+    if (to > from) receiver?.data(bytes.subarray(from, to));
     return at;
   }
 
