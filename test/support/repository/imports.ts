@@ -7,8 +7,6 @@ export const SRC: string = fileURLToPath(
   new URL("../../../src", import.meta.url),
 );
 
-export const TEST: string = fileURLToPath(new URL("../..", import.meta.url));
-
 export interface Import {
   readonly from: string;
   readonly to: string;
@@ -16,16 +14,7 @@ export interface Import {
 
 /** Files that hold code, below `src`. */
 export function sourceFiles(): string[] {
-  return filesBelow(SRC);
-}
-
-/** Files that hold code, below `test`. */
-export function testFiles(): string[] {
-  return filesBelow(TEST);
-}
-
-function filesBelow(folder: string): string[] {
-  return readdirSync(folder, { recursive: true, encoding: "utf8" })
+  return readdirSync(SRC, { recursive: true, encoding: "utf8" })
     .filter((file) => /\.(?:ts|js)$/.test(file))
     .sort();
 }
