@@ -253,13 +253,6 @@ const TABLE = {
     fault: "proxy",
     outcome: { own: "not-attempted", peer: "shed" },
   },
-  THROTTLED: {
-    text: "the service refuses most of what is sent to it, so this call was not sent",
-    hint: "Send less, or start more instances of the service.",
-    response: { status: 503, grpc: "RESOURCE_EXHAUSTED", retryAfter: true },
-    fault: "proxy",
-    outcome: { own: "not-attempted", peer: "peer-refusal" },
-  },
   FAULT_INJECTED: {
     text: "a FaultInjection made the call fail on purpose",
     hint: "Somebody tests how you take it: see wherry status, and delete the FaultInjection to end it.",

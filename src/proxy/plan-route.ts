@@ -202,7 +202,7 @@ function forward(
     target: read.target,
     authority: stream.head.authority,
     state,
-    priority: state.throttle?.priorityOf?.(
+    priority: state.admission?.priorityOf(
       snapshot.self.identity,
       read.facts,
       host.clock.wall(),

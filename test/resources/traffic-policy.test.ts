@@ -260,10 +260,6 @@ const BLOCKS: readonly (readonly [
     { priority: { default: 3 } },
     { priority: { cohort: "request.headers[x-user]" } },
   ],
-  [
-    { clientThrottling: { multiplier: 7 } },
-    { clientThrottling: { window: "7s" } },
-  ],
 ];
 
 void t.test("trap 14: so does each block of a port's policy", (t) => {

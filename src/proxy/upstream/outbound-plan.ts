@@ -128,9 +128,9 @@ export class OutboundPlan implements RoutePlan {
     const { state, tunnel, hash, repeatable } = this.#options;
     state.stalls.saw(now);
     const pick =
-      state.throttle === undefined
+      state.admission === undefined
         ? state.balancer.pick(now, tried, hash, repeatable)
-        : state.throttle.pick(state.balancer, tried, now, this.#options);
+        : state.admission.pick(state.balancer, tried, now, this.#options);
     if (pick instanceof MeshError) return pick;
     if (pick.kind === "none") return noEndpoint(state.cluster, pick.reason);
     const permit = state.breaker.enter();
@@ -184,7 +184,7 @@ export class OutboundPlan implements RoutePlan {
     const { state, responseEdits } = this.#options;
     if (target.trusted) {
       if (state.loadAware) state.answered(target.key, received.fields);
-      state.throttle?.heard(target.key, received.fields, this.#options.clock);
+      state.admission?.heard(target.key, received.fields, this.#options.clock);
     }
     return responseHead(received, responseEdits, target.trusted);
   }
@@ -321,7 +321,6 @@ class EndpointTarget implements Target, Waiter, OpenCall {
       counts === "penalty",
       outcome.retryAfter,
     );
-    this.#state.throttle?.ended(outcome, now);
     if (ejection !== "none") {
       const { ejectionHistory } = this.#state;
       const before = ejectionHistory.count;

@@ -11,7 +11,6 @@ import {
   adaptiveConcurrency,
   keySource,
   type AdaptiveConcurrencySpec,
-  type ClientThrottlingSpec,
   type PrioritySpec,
   type ProtectionSpec,
   type RateLimitSpec,
@@ -23,8 +22,6 @@ type Path = readonly Segment[];
 /** Milliseconds. Shorter ones are a limit of concurrency, longer ones outlive the process that counts. */
 const LEAST_INTERVAL = 100;
 const LONGEST_INTERVAL = 24 * 3_600_000;
-const LEAST_WINDOW = 1000;
-const LONGEST_WINDOW = 600_000;
 
 export function checkProtection(spec: ProtectionSpec): Problem[] {
   return [
@@ -34,7 +31,6 @@ export function checkProtection(spec: ProtectionSpec): Problem[] {
       "adaptiveConcurrency",
     ]),
     ...checkPriority(spec, ["spec", "priority"]),
-    ...checkThrottling(spec.clientThrottling, ["spec", "clientThrottling"]),
     ...(spec.hedging?.matches ?? []).flatMap((match, index) =>
       checkMatch(match, ["spec", "hedging", "matches", index]),
     ),
@@ -187,18 +183,6 @@ function checkCohort(priority: PrioritySpec, at: Path): Problem[] {
   return source?.kind === "none" || source?.kind === "claim"
     ? [error(at, "is not one of source.principal, request.headers[NAME]")]
     : checkKey(priority.cohort, at);
-}
-
-function checkThrottling(
-  spec: ClientThrottlingSpec | undefined,
-  at: Path,
-): Problem[] {
-  return spec?.window === undefined
-    ? []
-    : checkDuration(spec.window, LEAST_WINDOW, LONGEST_WINDOW, [
-        ...at,
-        "window",
-      ]);
 }
 
 function checkDuration(

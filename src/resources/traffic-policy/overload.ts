@@ -1,4 +1,4 @@
-/** The part of TrafficPolicy that protects a Service: rate limits, adaptive concurrency with priorities, and callers that hold back. */
+/** The part of TrafficPolicy that protects a Service: rate limits, adaptive concurrency with priorities, and hedging. */
 import Type, { type TOptional, type TUnsafe } from "typebox";
 import { durationOf, formatDuration } from "../../core/duration.ts";
 import { claimPathOf } from "../authorization-policy/conditions.ts";
@@ -61,18 +61,10 @@ export interface PriorityRule {
   readonly principals?: readonly string[];
 }
 
-/** Callers refuse by themselves, with a probability, while the Service refuses most of what they send. */
-export interface ClientThrottlingSpec {
-  /** Requests that are sent for each that is accepted, at most. */
-  readonly multiplier?: number;
-  readonly window?: string;
-}
-
 export interface ProtectionSpec {
   readonly rateLimit?: RateLimitSpec;
   readonly adaptiveConcurrency?: AdaptiveConcurrencySpec;
   readonly priority?: PrioritySpec;
-  readonly clientThrottling?: ClientThrottlingSpec;
   readonly hedging?: HedgingSpec;
   /** Longer bodies get 413; they are counted as they come. Absent: no limit. */
   readonly maxRequestBodyBytes?: number;
@@ -101,12 +93,6 @@ export interface AdaptiveConcurrency {
   readonly maxConcurrency: number;
 }
 
-export interface ClientThrottling {
-  readonly multiplier: number;
-  /** Milliseconds. */
-  readonly window: number;
-}
-
 /** In force without any TrafficPolicy. */
 export const ADAPTIVE_CONCURRENCY_DEFAULTS: AdaptiveConcurrency = {
   mode: "SHADOW",
@@ -114,11 +100,7 @@ export const ADAPTIVE_CONCURRENCY_DEFAULTS: AdaptiveConcurrency = {
   maxConcurrency: 1000,
 };
 
-/** Where the blocks are there and leave these out. */
-const THROTTLING_DEFAULTS: ClientThrottling = {
-  multiplier: 2,
-  window: 120_000,
-};
+/** Where the block is there and leaves these out. */
 const HEDGING_DEFAULTS: Hedging = { percentile: 95, minimumDelay: 5 };
 
 export const DEFAULT_LEVEL = 3;
@@ -130,20 +112,6 @@ export function adaptiveConcurrency(
   return spec === undefined
     ? ADAPTIVE_CONCURRENCY_DEFAULTS
     : { ...ADAPTIVE_CONCURRENCY_DEFAULTS, ...spec };
-}
-
-/** Absent: callers send whatever they are asked to. */
-export function clientThrottling(
-  spec: ClientThrottlingSpec | undefined,
-): ClientThrottling | undefined {
-  if (spec === undefined) return undefined;
-  return {
-    multiplier: spec.multiplier ?? THROTTLING_DEFAULTS.multiplier,
-    window:
-      spec.window === undefined
-        ? THROTTLING_DEFAULTS.window
-        : durationOf(spec.window),
-  };
 }
 
 /** Absent: every request is sent once, and again only where it failed. */
@@ -310,26 +278,6 @@ const PRIORITY: TUnsafe<PrioritySpec> = Type.Unsafe(
   ),
 );
 
-const CLIENT_THROTTLING: TUnsafe<ClientThrottlingSpec> = Type.Unsafe(
-  describes<ClientThrottlingSpec>()(
-    Type.Object(
-      {
-        multiplier: field(
-          "Requests sent for each one that was accepted, at most.",
-          Type.Optional(Type.Number({ minimum: 1.1, maximum: 100 })),
-          THROTTLING_DEFAULTS.multiplier,
-        ),
-        window: field(
-          "The time over which both are counted.",
-          Type.Optional(Type.String(DURATION)),
-          formatDuration(THROTTLING_DEFAULTS.window),
-        ),
-      },
-      CLOSED,
-    ),
-  ),
-);
-
 const HEDGING: TUnsafe<HedgingSpec> = Type.Unsafe(
   describes<HedgingSpec>()(
     Type.Object(
@@ -371,10 +319,6 @@ export const PROTECTION: {
   priority: field(
     "Which requests are refused last when an instance is overloaded.",
     Type.Optional(PRIORITY),
-  ),
-  clientThrottling: field(
-    "Callers hold requests back while the Service refuses most of them.",
-    Type.Optional(CLIENT_THROTTLING),
   ),
   hedging: field(
     "A slow request is sent to a second endpoint too. The first response counts.",

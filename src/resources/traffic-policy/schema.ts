@@ -302,6 +302,8 @@ export const TRAFFIC_POLICY: KindDefinition<TrafficPolicySpec> = defineKind({
     ...LOAD_BALANCING_UNSUPPORTED,
     "spec.targetRefs[].namespace":
       "a TrafficPolicy acts on Services of its own namespace; set metadata.namespace",
+    "spec.clientThrottling":
+      "there is no client throttling any more; take the field out: circuitBreaker stops calls to a Service that fails, adaptiveConcurrency and priority refuse what an overloaded instance has no room for",
   },
   check: checkTrafficPolicy,
 });

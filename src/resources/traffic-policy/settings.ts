@@ -20,9 +20,7 @@ import {
 } from "./load-balancing.ts";
 import { meshSettings, type MeshSettings } from "../mesh/schema.ts";
 import {
-  clientThrottling,
   hedging,
-  type ClientThrottling,
   type Hedging,
   type PrioritySpec,
   type ProtectionSpec,
@@ -125,7 +123,6 @@ export interface TrafficSettings {
   readonly healthCheck?: HealthCheck<number>;
   /** What callers know of it, so that they do not send what would be refused. */
   readonly priority?: PrioritySpec;
-  readonly clientThrottling?: ClientThrottling;
   /** Absent: none. */
   readonly hedging?: Hedging;
   /** How endpoints without a sidecar are spoken to; absent: in plaintext. */
@@ -184,9 +181,6 @@ export function trafficSettings(
   const priority = portLevel?.priority ?? spec?.priority;
   const hedges = hedging(portLevel?.hedging ?? spec?.hedging);
   const tls = clientTls(portLevel?.tls ?? spec?.tls);
-  const throttling = clientThrottling(
-    portLevel?.clientThrottling ?? spec?.clientThrottling,
-  );
   return {
     loadBalancer: loadBalancing(portLevel?.loadBalancer ?? spec?.loadBalancer),
     connectionPool: {
@@ -224,7 +218,6 @@ export function trafficSettings(
     },
     ...(health === undefined ? {} : { healthCheck: health }),
     ...(priority === undefined ? {} : { priority }),
-    ...(throttling === undefined ? {} : { clientThrottling: throttling }),
     ...(hedges === undefined ? {} : { hedging: hedges }),
     ...(tls === undefined ? {} : { tls }),
   };

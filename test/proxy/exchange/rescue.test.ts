@@ -47,7 +47,6 @@ const TABLE: readonly (readonly [Code, number, number, boolean])[] = [
   ["OVERLOADED", 503, 8, true],
   ["RATE_LIMITED", 429, 8, true],
   ["SHED", 503, 8, false],
-  ["THROTTLED", 503, 8, true],
   ["FAULT_INJECTED", 503, 14, false],
   ["CONNECT_FAILED", 503, 14, false],
   ["MACHINE_ERROR", 503, 14, true],

@@ -1,4 +1,4 @@
-/** Adaptive concurrency, priorities and client throttling at real sidecars: who is turned away, where he is told, and what he then does. */
+/** Adaptive concurrency and priorities at real sidecars: who is turned away, where he is told, and what he then does. */
 import type { ServerResponse } from "node:http";
 import t from "tap";
 import { fakeClock } from "../../support/clocks/fake-clock.ts";
@@ -291,32 +291,6 @@ void t.test(
           undefined,
           "applications are told reasons only",
         );
-      },
-    );
-  },
-);
-
-void t.test(
-  "client throttling: a service that refuses nearly all is sent about twice what it takes",
-  async (t) => {
-    let served = 0;
-    await withPair(
-      {
-        app: () => (_request, response) => {
-          served += 1;
-          response.writeHead(served % 10 === 0 ? 200 : 429);
-          response.end();
-        },
-        resources: [policy({ clientThrottling: {} })],
-      },
-      async (pair) => {
-        const reasons: (string | undefined)[] = [];
-        for (let index = 0; index < 400; index += 1)
-          reasons.push((await pair.call()).reason);
-        const held = reasons.filter((reason) => reason === "THROTTLED").length;
-        t.ok(held > 200, `${held} of 400 were not sent`);
-        t.equal(served + held, 400);
-        t.ok(served < 200, `${served} were`);
       },
     );
   },

@@ -306,22 +306,6 @@ export const ROWS: readonly Row[] = [
       overLink(pair, "web", { method: "CONNECT", authority: "orders.shop:80" }),
   },
   {
-    code: "THROTTLED",
-    status: 503,
-    pair: {
-      app: () => (_request, response) => {
-        response.writeHead(429);
-        response.end();
-      },
-      resources: [traffic({ clientThrottling: {} })],
-    },
-    ask: async (pair: Pair): Promise<Told> => {
-      let answer = await pair.call();
-      while (answer.status === 429) answer = await pair.call();
-      return answer;
-    },
-  },
-  {
     code: "FAULT_INJECTED",
     status: 503,
     policy: "shop/chaos",

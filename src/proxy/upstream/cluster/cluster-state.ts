@@ -40,7 +40,7 @@ import { Exclusion } from "./exclusion.ts";
 import { hedgeState, type HedgeState } from "./hedge.ts";
 import type { PoolSettings } from "../pool/options.ts";
 import type { Pool } from "../pool/pool.ts";
-import { clientThrottleOf, type ClientThrottle } from "./client-throttle.ts";
+import { Admission } from "./admission.ts";
 import type { Pools } from "../pool/pools.ts";
 import { poolLimitsOf } from "./shared-pool-limits.ts";
 
@@ -87,8 +87,8 @@ export class ClusterState {
   breaker: Breaker;
   budget: RetryBudget;
   poolSettings: PoolSettings;
-  /** How callers hold back from it; undefined where they do not. */
-  throttle: ClientThrottle | undefined;
+  /** Which priorities its endpoints admit; undefined where all requests are equal. */
+  admission: Admission | undefined;
   /** Where slow requests are sent twice. */
   hedging: HedgeState | undefined;
   /** Its endpoints are asked how busy they are. */
@@ -145,7 +145,7 @@ export class ClusterState {
     this.breaker = this.#makeBreaker(cluster.settings);
     this.budget = this.#makeBudget(cluster.settings);
     this.poolSettings = poolSettingsOf(cluster.settings);
-    this.throttle = clientThrottleOf(cluster.key, cluster.settings);
+    this.admission = admissionOf(cluster);
     this.hedging = hedgeState(cluster, options.meters);
     this.#apply(cluster);
   }
@@ -160,16 +160,11 @@ export class ClusterState {
     }
     if (!same(before.retryConstraint, after.retryConstraint))
       this.budget = this.#makeBudget(after);
-    if (
-      !same(
-        [before.priority, before.clientThrottling],
-        [after.priority, after.clientThrottling],
-      )
-    )
-      this.throttle = clientThrottleOf(cluster.key, after);
+    if (!same(before.priority, after.priority))
+      this.admission = admissionOf(cluster);
     if (!same(before.hedging, after.hedging))
       this.hedging = hedgeState(cluster, this.#options.meters);
-    this.throttle?.retain(new Set(cluster.endpoints.map(({ key }) => key)));
+    this.admission?.retain(new Set(cluster.endpoints.map(({ key }) => key)));
     this.poolSettings = poolSettingsOf(after);
     this.cluster = cluster;
     this.#forgetPools();
@@ -364,6 +359,13 @@ export class ClusterState {
       "endpoint ejected",
     );
   }
+}
+
+/** Undefined where no policy asks for it, so that nothing of it is on the way. */
+function admissionOf({ key, settings }: Cluster): Admission | undefined {
+  return settings.priority === undefined
+    ? undefined
+    : new Admission(key, settings.priority);
 }
 
 function notListening(): void {

@@ -1,9 +1,8 @@
-/** How a caller holds back from a service that has too much to do: by what its endpoints say they let in, and by how much they refuse. */
+/** What a caller does not send because an overloaded endpoint has said which priorities it admits. */
 import type { Clock } from "../../../core/clock.ts";
 import { MeshError } from "../../../mesh/errors.ts";
 import type { Balancer, Pick } from "../../../policy/balance/picker.ts";
 import { matcher } from "../../../policy/compile/overload.ts";
-import type { Outcome } from "../../../policy/outcome.ts";
 import {
   compilePriority,
   PRIORITIES,
@@ -11,8 +10,7 @@ import {
 } from "../../../policy/priority.ts";
 import type { RoutedRequest } from "../../../policy/router/candidate.ts";
 import type { Endpoint } from "../../../policy/snapshot.ts";
-import { makeThrottle, type Throttle } from "../../../policy/throttle.ts";
-import type { TrafficSettings } from "../../../resources/traffic-policy/settings.ts";
+import type { PrioritySpec } from "../../../resources/traffic-policy/overload.ts";
 import { fieldValue, type Fields } from "../../../wire/fields.ts";
 import { ADMISSION } from "../../exchange/heads.ts";
 
@@ -24,25 +22,16 @@ interface StateWord {
   readonly until: number;
 }
 
-/** The throttle of one cluster whose TrafficPolicy has priorities or client throttling. */
-export class ClientThrottle {
-  /** Undefined where all requests are equal. */
-  readonly priorityOf: Prioritizer<RoutedRequest> | undefined;
-  readonly throttle: Throttle | undefined;
+/** What the endpoints of one cluster admit, where its TrafficPolicy has priorities. */
+export class Admission {
+  readonly priorityOf: Prioritizer<RoutedRequest>;
   readonly #key: string;
   /** By endpoint: those that let in less than everything. */
   readonly #words = new Map<string, StateWord>();
 
-  constructor(key: string, { priority, clientThrottling }: ThrottleSettings) {
+  constructor(key: string, priority: PrioritySpec) {
     this.#key = key;
-    this.priorityOf =
-      priority === undefined
-        ? undefined
-        : compilePriority<RoutedRequest>(priority, matcher);
-    this.throttle =
-      clientThrottling === undefined
-        ? undefined
-        : makeThrottle(clientThrottling);
+    this.priorityOf = compilePriority<RoutedRequest>(priority, matcher);
   }
 
   /** An endpoint that has not said that it would turn the request away; a second look is all that is taken for one. */
@@ -51,20 +40,12 @@ export class ClientThrottle {
     tried: ReadonlySet<string>,
     now: number,
     request: {
-      readonly clock: Clock;
       readonly priority?: number | undefined;
       readonly hash?: number | undefined;
       readonly repeatable?: boolean;
     },
   ): Pick<Endpoint> | MeshError {
-    const { clock, priority, hash, repeatable } = request;
-    const { throttle } = this;
-    if (throttle !== undefined && !throttle.request(now, clock.random()))
-      return new MeshError(
-        "THROTTLED",
-        `${this.#key} refuses most of what is sent: ${Math.round(throttle.probability(now) * 100)} % is not sent now`,
-        { source: "proxy", unprocessed: true },
-      );
+    const { priority, hash, repeatable } = request;
     const first = balancer.pick(now, tried, hash, repeatable);
     if (priority === undefined || first.kind !== "endpoint") return first;
     const { key } = first.endpoint;
@@ -91,7 +72,6 @@ export class ClientThrottle {
 
   /** What the endpoint's response says of the priorities that it lets in. */
   heard(endpoint: string, fields: Fields, clock: Clock): void {
-    if (this.priorityOf === undefined) return;
     const text = fieldValue(fields, ADMISSION);
     if (text === undefined || !/^[0-9]{1,3}$/.test(text)) {
       if (this.#words.size > 0) this.#words.delete(endpoint);
@@ -111,43 +91,9 @@ export class ClientThrottle {
     return priority > word.threshold;
   }
 
-  /** What became of an attempt. */
-  ended(outcome: Outcome, now: number): void {
-    if (this.throttle !== undefined && !isRefusal(outcome))
-      this.throttle.accepted(now);
-  }
-
   /** Endpoints that are there no longer say nothing. */
   retain(endpoints: ReadonlySet<string>): void {
     for (const endpoint of this.#words.keys())
       if (!endpoints.has(endpoint)) this.#words.delete(endpoint);
   }
 }
-
-interface ThrottleSettings {
-  readonly priority?: TrafficSettings["priority"];
-  readonly clientThrottling?: TrafficSettings["clientThrottling"];
-}
-
-/** Undefined where no policy asks for it, so that nothing of it is on the way. */
-export function clientThrottleOf(
-  key: string,
-  settings: ThrottleSettings,
-): ClientThrottle | undefined {
-  return settings.priority === undefined &&
-    settings.clientThrottling === undefined
-    ? undefined
-    : new ClientThrottle(key, settings);
-}
-
-/** The service had no room for it. Failures are the breaker's affair. */
-function isRefusal({ kind, status }: Outcome): boolean {
-  return (
-    kind === "shed" ||
-    kind === "throttled" ||
-    kind === "unprocessed" ||
-    (kind === "peer-refusal" && status === TOO_MANY)
-  );
-}
-
-const TOO_MANY = 429;
