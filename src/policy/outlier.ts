@@ -48,11 +48,12 @@ export interface OutlierDetector {
     endpoints: readonly string[],
     settings: OutlierDetection<number>,
   ): void;
-  /** Takes the outcome of an attempt; gives the ejection that it led to. */
+  /** Takes the outcome of an attempt that was sent at `sentAt`, or now; gives the ejection that it led to. */
   record(
     endpoint: string,
     effect: EjectionEffect,
     now: MonotonicMs,
+    sentAt?: MonotonicMs,
   ): Ejection | undefined;
   /** Ejects on evidence that is enough by itself, whatever the counts are: within the cap, and where it is not out already. */
   eject(
@@ -140,11 +141,12 @@ class Detector implements OutlierDetector {
     endpoint: string,
     effect: EjectionEffect,
     now: MonotonicMs,
+    sentAt: MonotonicMs = now,
   ): Ejection | undefined {
     const host = this.#hosts.get(endpoint);
     const settings = this.#settings;
-    // A late response of an ejected endpoint belongs to the time before its ejection, or to panic.
-    if (host === undefined || settings === undefined || now < host.until)
+    // What was sent before the end of its ejection belongs to the time before, or to panic, however late it is over.
+    if (host === undefined || settings === undefined || sentAt < host.until)
       return undefined;
     switch (effect) {
       case "none":

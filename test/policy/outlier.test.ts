@@ -191,6 +191,10 @@ void t.test(
     });
     outlier.record("a", "success", 2000);
     t.equal(outlier.onProbation("a"), true, "it is out, and not heard");
+    for (const effect of ["success", "failure", "local-origin"] as const)
+      outlier.record("a", effect, 3000, 2999);
+    t.equal(outlier.onProbation("a"), true, "sent before, over after");
+    t.equal(outlier.ejections.length, 2);
     outlier.record("a", "success", 3000);
     t.equal(outlier.onProbation("a"), false);
     t.ok(outlier.version > version + 1, "pickers look again");

@@ -16,6 +16,8 @@ export interface Load {
   judgedAt: number;
   /** Monotonic milliseconds until which it asked to be left alone (`Retry-After`). */
   hotUntil: number;
+  /** Monotonic milliseconds when the call was picked that is its trial after an ejection; `NO_TRIAL` where none is in flight. */
+  triedAt: number;
   /** What its own sidecar says of it, by the indices of `Report`. */
   readonly report: Float64Array;
   /** Own requests that wait for it. */
@@ -51,6 +53,8 @@ export interface Algorithm {
   choose<C extends Candidate>(candidates: readonly C[], now: MonotonicMs): C;
 }
 
+export const NO_TRIAL: number = Number.NEGATIVE_INFINITY;
+
 /** Load of an endpoint that nobody knows yet. `turn` below 1: clients that start together do not all begin with the same endpoint. */
 export function newLoad(latency: number, turn: number, now: MonotonicMs): Load {
   const report = new Float64Array(REPORT_FIELDS);
@@ -63,6 +67,7 @@ export function newLoad(latency: number, turn: number, now: MonotonicMs): Load {
     failing: 0,
     judgedAt: now,
     hotUntil: 0,
+    triedAt: NO_TRIAL,
     report,
     calls: new OpenCalls(),
   };

@@ -9,6 +9,7 @@
  * ```
  */
 import type { MonotonicMs } from "../../core/units.ts";
+import { NO_TRIAL, type Load } from "./algorithm.ts";
 
 /** What a picker must know of ejections; `OutlierDetector` satisfies it. */
 export interface Ejections {
@@ -29,8 +30,7 @@ export interface Participant {
   };
   /** In balancing: neither out nor on probation. */
   open: boolean;
-  /** The one request that an endpoint on probation gets is in flight. */
-  probing: boolean;
+  readonly load: Pick<Load, "triedAt">;
 }
 
 /** Endpoints at one distance, and the share of the picks up to and with them. */
@@ -69,11 +69,11 @@ export function eligible<P extends Participant>(
     if (until > now) {
       freshUntil = Math.min(freshUntil, until);
       // A trial that still waits is not the next one: it may wait for ever.
-      each.probing = false;
+      each.load.triedAt = NO_TRIAL;
     } else if (ejections.onProbation(each.key)) probation.push(each);
     else {
       // It has passed, be it that the trial itself still lasts.
-      each.probing = false;
+      each.load.triedAt = NO_TRIAL;
       open.push(each);
     }
   }

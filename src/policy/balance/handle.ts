@@ -10,13 +10,10 @@ export interface Handle<E> extends Candidate {
   readonly endpoint: E;
   readonly load: Load;
   readonly key: string;
+  readonly probing: false;
   /** Monotonic milliseconds when it joined those that were there. */
   readonly since: number;
   open: boolean;
-  /** The one request that an endpoint on probation gets is in flight. */
-  probing: boolean;
-  /** Monotonic milliseconds when that was picked. */
-  triedAt: number;
   done(
     latency: number | undefined,
     now: MonotonicMs,
@@ -28,7 +25,7 @@ export interface Handle<E> extends Candidate {
 export function makeHandle<
   E extends { readonly key: string; readonly weight: number },
 >(endpoint: E, load: Load, since: number): Handle<E> {
-  const handle: Handle<E> = {
+  return {
     kind: "endpoint",
     key: endpoint.key,
     endpoint,
@@ -37,10 +34,8 @@ export function makeHandle<
     since,
     open: false,
     probing: false,
-    triedAt: Number.NEGATIVE_INFINITY,
     done(latency, now, failed = false, retryAfter = 0) {
       load.inflight = Math.max(0, load.inflight - 1);
-      handle.probing = false;
       if (latency === undefined) return;
       recordLatency(load, latency, now);
       recordOutcome(load, failed, now);
@@ -48,5 +43,4 @@ export function makeHandle<
         load.hotUntil = now + Math.min(retryAfter, LONGEST_PENALTY);
     },
   };
-  return handle;
 }

@@ -13,7 +13,7 @@ import type {
   LoadBalancing,
 } from "../../resources/traffic-policy/load-balancing.ts";
 import type { LoadReport } from "./load-report.ts";
-import { newLoad, type Algorithm, type Load } from "./algorithm.ts";
+import { newLoad, NO_TRIAL, type Algorithm, type Load } from "./algorithm.ts";
 import { eligible, type Ejections, type Eligible } from "./eligible.ts";
 import { makeHandle, type Handle } from "./handle.ts";
 import { hashedChoice, type HashedChoice } from "./hashed.ts";
@@ -200,7 +200,9 @@ class Picker<E extends BalancedEndpoint> implements Balancer<E> {
     const { open, probation } = this.#eligible(this.#setup, now);
     return (
       open.some(({ key }) => !exclude.has(key)) ||
-      probation.some(({ key, probing }) => !probing && !exclude.has(key))
+      probation.some(
+        ({ key, load }) => load.triedAt === NO_TRIAL && !exclude.has(key),
+      )
     );
   }
 
@@ -253,21 +255,19 @@ class Picker<E extends BalancedEndpoint> implements Balancer<E> {
     return this.#present;
   }
 
-  /** The endpoint on probation that this request tries; undefined where it tries none. */
+  /** The trial of an endpoint on probation; undefined where it tries none. */
   #tried(
     probation: readonly Handle<E>[],
     exclude: ReadonlySet<string> | undefined,
     repeatable: boolean,
     now: MonotonicMs,
-  ): Handle<E> | undefined {
+  ): EndpointPick<E> | undefined {
     for (const each of probation) {
-      const waits = each.probing && now - each.triedAt < LONGEST_TRIAL;
+      const waits = now - each.load.triedAt < LONGEST_TRIAL;
       if (waits || exclude?.has(each.key) === true) continue;
       if (!repeatable && this.#ejections.isOffered?.(each.key) === false)
         continue;
-      each.probing = true;
-      each.triedAt = now;
-      return each;
+      return trialOf(each, now);
     }
     return undefined;
   }
@@ -327,6 +327,22 @@ class Picker<E extends BalancedEndpoint> implements Balancer<E> {
       if (exclude?.has(each.key) !== true) scratch.push(each);
     return scratch.length > 0 ? scratch : from;
   }
+}
+
+/** The pick that is a trial: its end, and that of no other call, makes room for the next one. */
+function trialOf<E>(handle: Handle<E>, now: MonotonicMs): EndpointPick<E> {
+  const { kind, endpoint, load } = handle;
+  load.triedAt = now;
+  return {
+    kind,
+    endpoint,
+    load,
+    probing: true,
+    done(latency, at, failed, retryAfter) {
+      if (load.triedAt === now) load.triedAt = NO_TRIAL;
+      handle.done(latency, at, failed, retryAfter);
+    },
+  };
 }
 
 /** Weight 0 drains an endpoint, but where all are at 0 nobody can have meant that. */

@@ -144,7 +144,7 @@ export class OutboundPlan implements RoutePlan {
     }
     this.#overLink = pick.endpoint.link !== undefined;
     this.#overTls = originatesTls(state.cluster, pick.endpoint);
-    return new EndpointTarget(state, pick, permit, tunnel);
+    return new EndpointTarget(state, pick, permit, tunnel, now);
   }
 
   hasOther(tried: ReadonlySet<string>): boolean {
@@ -197,6 +197,7 @@ class EndpointTarget implements Target, Waiter, OpenCall {
   readonly #pick: EndpointPick<Endpoint>;
   readonly #permit: Permit;
   readonly #tunnel: boolean;
+  readonly #pickedAt: number;
   #need: ConnectionNeed | undefined;
   #waiter: ConnectionWaiter | undefined;
   #cancelPool: Cancel | undefined;
@@ -222,6 +223,7 @@ class EndpointTarget implements Target, Waiter, OpenCall {
     pick: EndpointPick<Endpoint>,
     permit: Permit,
     tunnel: boolean,
+    now: number,
   ) {
     const { endpoint } = pick;
     this.key = endpoint.key;
@@ -231,6 +233,7 @@ class EndpointTarget implements Target, Waiter, OpenCall {
     this.#pick = pick;
     this.#permit = permit;
     this.#tunnel = tunnel;
+    this.#pickedAt = now;
   }
 
   connect(need: ConnectionNeed, waiter: ConnectionWaiter): Cancel | undefined {
@@ -284,7 +287,8 @@ class EndpointTarget implements Target, Waiter, OpenCall {
   endless(): void {
     this.#pick.load.calls.leave(this);
     // A trial that waited for its end would keep the endpoint out for as long.
-    if (this.trial && this.#passes) this.#state.record(this.key, "success");
+    if (this.trial && this.#passes)
+      this.#state.record(this.key, "success", this.#pickedAt);
   }
 
   slowed(): void {
@@ -324,7 +328,7 @@ class EndpointTarget implements Target, Waiter, OpenCall {
     if (ejection !== "none") {
       const { ejectionHistory } = this.#state;
       const before = ejectionHistory.count;
-      this.#state.record(this.key, ejection, now);
+      this.#state.record(this.key, ejection, this.#pickedAt, now);
       if (ejectionHistory.count > before)
         this.#verdict = newest(ejectionHistory);
     }

@@ -1,4 +1,4 @@
-/** The trial of an ejected endpoint may be a stream without an end: what it responded brings it back, not the end of the stream. */
+/** The trial of an ejected endpoint: one call at a time, sent after the ejection. It may be a stream without an end, and what that responded brings it back. */
 import { get, type IncomingMessage, type ServerResponse } from "node:http";
 import t from "tap";
 import { fakeClock, type FakeClock } from "../../support/clocks/fake-clock.ts";
@@ -78,6 +78,90 @@ for (const { status, back } of [
           while (trials === 0) streams.push(await open(pair, clock));
           streams.push(await open(pair, clock));
           t.equal((await first(pair))?.["onProbation"], !back);
+          for (const stream of streams) stream.destroy();
+        },
+      );
+    },
+  );
+
+/** How a stream ends that began before its endpoint was ejected. */
+const OLD_ENDS: Readonly<
+  Record<
+    string,
+    (client: IncomingMessage, server: ServerResponse | undefined) => void
+  >
+> = {
+  "its caller leaves": (client) => void client.destroy(),
+  "it breaks": (_client, server) => void server?.socket?.destroy(),
+  "it ends well": (_client, server) => void server?.end(),
+};
+
+for (const [how, end] of Object.entries(OLD_ENDS))
+  void t.test(
+    `a call from before the ejection is no trial: ${how}`,
+    async (t) => {
+      const clock = fakeClock({ wall: Date.now() });
+      const old: ServerResponse[] = [];
+      const trials: ServerResponse[] = [];
+      let elsewhere = 0;
+      const app =
+        (index: number) =>
+        (request: IncomingMessage, response: ServerResponse): void => {
+          if (request.method === "OPTIONS") return void response.end();
+          if (request.url === "/") {
+            if (index === 0) old.push(response);
+            response.writeHead(200, { "content-type": "text/event-stream" });
+            response.write("data: 1\n\n");
+          } else if (index !== 0) {
+            if (request.url === "/try") elsewhere += 1;
+            response.end();
+          } else if (request.url === "/try") trials.push(response);
+          else response.writeHead(500).end();
+        };
+      await withPair(
+        {
+          clock,
+          instances: 2,
+          app,
+          resources: [
+            resource("TrafficPolicy", "orders", {
+              targetRefs: [{ kind: "Service", name: "orders" }],
+              loadBalancer: { simple: "ROUND_ROBIN" },
+              outlierDetection: { consecutive5xxErrors: 1 },
+            }),
+          ],
+        },
+        async (pair) => {
+          const streams: IncomingMessage[] = [];
+          const before: IncomingMessage[] = [];
+          while (before.length < 3) {
+            const stream = await open(pair, clock);
+            stream.on("error", () => undefined).resume();
+            (old.length > before.length ? before : streams).push(stream);
+          }
+          while ((await first(pair))?.["held"] !== true)
+            await pair.call({ path: "/fail", method: "POST" });
+          while ((await first(pair))?.["held"] === true) clock.advance(25);
+          const calls: Promise<unknown>[] = [];
+          const send = async (): Promise<void> => {
+            const served = trials.length + elsewhere;
+            calls.push(pair.call({ path: "/try" }));
+            while (trials.length + elsewhere === served)
+              await new Promise((resolve) => void setImmediate(resolve));
+          };
+          while (trials.length === 0) await send();
+          for (const [index, stream] of before.entries()) {
+            const gone = new Promise((resolve) => stream.on("close", resolve));
+            end(stream, old[index]);
+            await gone;
+            await send();
+          }
+          t.equal(trials.length, 1, "one trial at a time");
+          const view = await first(pair);
+          t.match(view, { onProbation: true, ejectedForMs: 0 });
+          for (const trial of trials) trial.end();
+          await Promise.all(calls);
+          t.equal((await first(pair))?.["onProbation"], false);
           for (const stream of streams) stream.destroy();
         },
       );

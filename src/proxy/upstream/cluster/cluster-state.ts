@@ -229,10 +229,11 @@ export class ClusterState {
   record(
     endpoint: string,
     effect: "success" | "failure" | "local-origin",
+    sentAt: number,
     now: number = this.#options.clock.now(),
   ): void {
     this.evidence.record(endpoint, effect, now);
-    this.#ejected(this.detector.record(endpoint, effect, now));
+    this.#ejected(this.detector.record(endpoint, effect, now, sentAt));
   }
 
   /** Takes the endpoint out on evidence that is enough by itself, as far as the cap on ejections allows it. */
