@@ -6,7 +6,9 @@ import { become, install, root, runtime, say } from "./launch.js";
 
 await install();
 const args = process.argv.slice(2);
-become(runtime(), [...program(args[0]), ...args]);
+// Without it SIGUSR1 opens a debugger to every user of the machine (runtime/node-flags.ts says why `wait` goes without).
+const flags = args[0] === "wait" ? [] : ["--disable-sigusr1"];
+become(runtime(), [...flags, ...program(args[0]), ...args]);
 
 /** What Node is given to run a command. `wherry dev` starts twenty processes, and so is worth a bundle; the others run from that. */
 function program(command) {

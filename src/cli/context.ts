@@ -1,6 +1,7 @@
 /** What a command may touch of the world around it, so that a test can take its place. */
 import type { Clock } from "../core/clock.ts";
 import type { LastResort } from "../runtime/last-resort.ts";
+import type { UserSignals } from "../runtime/user-signals.ts";
 
 export interface CliContext {
   readonly clock: Clock;
@@ -17,6 +18,8 @@ export interface CliContext {
   exitCode: number;
   /** Ends the process after an error that nobody caught; absent where nothing does. */
   readonly lastResort?: LastResort;
+  /** SIGUSR1 and SIGUSR2; absent where nothing listens for them. */
+  readonly userSignals?: UserSignals;
 }
 
 /** Resolves when the process is asked to stop. */

@@ -4,6 +4,7 @@ import { systemClock } from "../core/clock.ts";
 import { EXIT, messageOf, systemCode, UserError } from "../core/errors.ts";
 import { watchForDefects } from "../runtime/last-resort.ts";
 import { listenForSignals, StopRequest } from "../runtime/stop-signals.ts";
+import { listenForUserSignals } from "../runtime/user-signals.ts";
 import { STOP_WITH_PARENT } from "../demo/processes.ts";
 import { packageVersion } from "../runtime/package.ts";
 import { ApiError } from "./client.ts";
@@ -58,6 +59,11 @@ export async function run(
   beginWithFlags(flagsOf(argv[0]));
   const stop = new AbortController();
   listenForSignals({ clock: systemClock, stop, exit, signals: process });
+  const userSignals = listenForUserSignals(
+    process,
+    (signal) =>
+      void process.stderr.write(`wherry: ${signal} does nothing here\n`),
+  );
   const stopListening = listenForParent(stop);
   const output = watchOutput();
   const lastResort = watchForDefects({
@@ -75,6 +81,7 @@ export async function run(
     stop: stop.signal,
     exitCode: EXIT.done,
     lastResort,
+    userSignals,
   };
   try {
     const code = await runWith(argv, context);

@@ -321,7 +321,7 @@ function withTraffic(command: Command): Command {
     .addOption(
       option(
         "--access-log-file <file>",
-        "file for the access log; default: standard output",
+        "file for the access log, which SIGUSR1 opens anew; default: standard output",
       ),
     )
     .addOption(otlpEndpointOption("spans"))

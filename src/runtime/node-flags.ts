@@ -1,6 +1,13 @@
 /** Flags of Node that belong to the process of a command, where they were measured to matter. Those that a start would pay for are in `runtime/v8.ts`. */
 
+/**
+ * SIGUSR1, which logrotate sends, would open Node's debugger on 127.0.0.1, where every user of the machine may read keys out of the
+ * process. A listener would prevent that only once the modules are loaded. Node refuses the signal to listeners as well: `user-signals.ts`.
+ */
+const NO_DEBUGGER = "--disable-sigusr1";
+
 export const SIDECAR_FLAGS: readonly string[] = [
+  NO_DEBUGGER,
   // V8's helper threads wait for the core that the event loop holds when there are few cores; one thread for collection keeps
   // the tail of the latency short. Node refuses this flag in NODE_OPTIONS.
   "--single-threaded-gc",
@@ -16,11 +23,21 @@ export const SIDECAR_FLAGS: readonly string[] = [
  * MiB: half of V8's own limit. A wave of work, such as a change that a thousand sidecars get, makes the nursery grow to three times the
  * limit, and all of it stays resident until things are calm: 40 MiB less, and no more CPU.
  */
-const CONTROL_PLANE_FLAGS: readonly string[] = ["--max-semi-space-size=8"];
+const CONTROL_PLANE_FLAGS: readonly string[] = [
+  NO_DEBUGGER,
+  "--max-semi-space-size=8",
+];
+
+/** The flags of what serves. Not of `wherry wait`: what it becomes would inherit a blocked signal. */
+const FLAGS: ReadonlyMap<string | undefined, readonly string[]> = new Map([
+  ["sidecar", SIDECAR_FLAGS],
+  ["control-plane", CONTROL_PLANE_FLAGS],
+  ["dev", [NO_DEBUGGER]],
+  ["demo-application", [NO_DEBUGGER]],
+]);
 
 export function flagsOf(command: string | undefined): readonly string[] {
-  if (command === "sidecar") return SIDECAR_FLAGS;
-  return command === "control-plane" ? CONTROL_PLANE_FLAGS : [];
+  return FLAGS.get(command) ?? [];
 }
 
 /**

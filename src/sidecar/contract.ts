@@ -47,6 +47,8 @@ export interface Sidecar {
   readonly inFlight: Readonly<Record<Side, number>>;
   /** What `/metrics` shows, of all workers; "" before that is open. */
   metrics(): Promise<string>;
+  /** Goes on in the file that has the access log's path now. False where the log has no file. Throws where that cannot be opened, and the one before stays. */
+  reopenAccessLog(): boolean;
   /** All that it listens on. */
   sockets(): Promise<readonly ListeningSocket[]>;
   /** Accepts connections on what was handed over. */

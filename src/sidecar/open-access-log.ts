@@ -5,12 +5,14 @@ import {
   openAccessFile,
   type AccessLog,
 } from "../telemetry/access-log.ts";
-import type { LineSink } from "../telemetry/line-file.ts";
+import type { LineSink, LogFileSink } from "../telemetry/line-file.ts";
 import type { SidecarSettings } from "./settings.ts";
 
 export interface OpenAccessLog {
   readonly accessLog: AccessLog;
   readonly sink: LineSink;
+  /** As `LogFileSink` has it. */
+  reopen(): boolean;
   close(): void;
 }
 
@@ -34,6 +36,7 @@ export function openAccessLog(
   return {
     accessLog,
     sink,
+    reopen: () => sink.reopen(),
     close() {
       accessLog.close();
       sink.close();
@@ -42,9 +45,10 @@ export function openAccessLog(
 }
 
 /** For a test that reads the first worker's lines as they come. */
-const NOWHERE: LineSink = {
+const NOWHERE: LogFileSink = {
   take: (block, _length, done) => done(block),
   last: nothing,
+  reopen: () => false,
   close: nothing,
 };
 

@@ -161,6 +161,10 @@ class RunningSidecar implements Sidecar {
     return this.#pages?.metricsText() ?? Promise.resolve("");
   }
 
+  reopenAccessLog(): boolean {
+    return this.#parts.log.reopen();
+  }
+
   get agent(): Agent {
     if (this.#agent === undefined) throw new TypeError("start() comes first");
     return this.#agent;

@@ -12,6 +12,7 @@ import {
   LONGEST_LINE,
   openLineSink,
   type LineSink,
+  type LogFileSink,
 } from "./line-file.ts";
 
 export type AccessLogMode = "errors" | "all" | "none";
@@ -157,7 +158,7 @@ function isFailure(status: number, reason: string | undefined): boolean {
 export function openAccessFile(
   path: string | undefined,
   clock: Clock,
-): LineSink {
+): LogFileSink {
   try {
     return openLineSink(path, clock);
   } catch (thrown) {

@@ -1,5 +1,5 @@
 /** Lines to a file or to standard output, gathered: one write for some hundreds of them, and none that the event loop waits for. */
-import { closeSync, openSync, write, writeSync } from "node:fs";
+import { closeSync, constants, openSync, write, writeSync } from "node:fs";
 import type { Cancel, Clock } from "../core/clock.ts";
 import { systemCode } from "../core/errors.ts";
 import {
@@ -36,6 +36,14 @@ export interface LineSink {
   last(block: Buffer, length: number): void;
   /** Closes once all is written. */
   close(): void;
+}
+
+export interface LogFileSink extends LineSink {
+  /**
+   * Goes on in the file that has the path now, once the block that is being written is. False where there is no path. Throws where that
+   * file cannot be opened, and the one before stays.
+   */
+  reopen(): boolean;
 }
 
 /** Gathers lines into blocks for `sink`, which its owner closes. */
@@ -136,15 +144,22 @@ interface Waiting {
 }
 
 /** Opens `path` for appending; standard output where there is none. Throws where it cannot be opened. What waits is bounded by the writers: none gives a block before it has got the last one back. */
-export function openLineSink(path: string | undefined, clock: Clock): LineSink {
-  return new FileSink(
-    path === undefined ? STANDARD_OUTPUT : openSync(path, "a"),
-    clock,
-  );
+export function openLineSink(
+  path: string | undefined,
+  clock: Clock,
+): LogFileSink {
+  return new FileSink(path, clock);
 }
 
-class FileSink implements LineSink {
-  readonly #file: number;
+/** A named pipe that nobody reads is an error, and not a wait. */
+const { O_APPEND, O_CREAT, O_NONBLOCK, O_WRONLY } = constants;
+const AT_ONCE = O_APPEND | O_CREAT | O_NONBLOCK | O_WRONLY;
+
+class FileSink implements LogFileSink {
+  readonly #path: string | undefined;
+  #file: number;
+  /** What the next block goes to, in place of `#file`. */
+  #nextFile: number | undefined;
   readonly #clock: Clock;
   readonly #waiting: Waiting[] = [];
   /** A block is being written, or waits to be tried again. */
@@ -153,8 +168,9 @@ class FileSink implements LineSink {
   /** Ends the pause after a write that failed; undefined where there is none. */
   #cancelPause: Cancel | undefined;
 
-  constructor(file: number, clock: Clock) {
-    this.#file = file;
+  constructor(path: string | undefined, clock: Clock) {
+    this.#path = path;
+    this.#file = path === undefined ? STANDARD_OUTPUT : openSync(path, "a");
     this.#clock = clock;
   }
 
@@ -174,6 +190,15 @@ class FileSink implements LineSink {
     if (!this.#busy) this.#pause();
   }
 
+  reopen(): boolean {
+    if (this.#path === undefined || this.#closing) return false;
+    const file = openSync(this.#path, AT_ONCE);
+    if (this.#nextFile !== undefined) closeSync(this.#nextFile);
+    this.#nextFile = file;
+    if (!this.#busy) this.#changeFile();
+    return true;
+  }
+
   close(): void {
     if (this.#closing) return;
     this.#closing = true;
@@ -181,8 +206,21 @@ class FileSink implements LineSink {
     else if (!this.#busy) this.#closeFile();
   }
 
+  /** Only while nothing is being written. */
+  #changeFile(): void {
+    if (this.#nextFile === undefined) return;
+    closeSync(this.#file);
+    this.#file = this.#nextFile;
+    this.#nextFile = undefined;
+    // A disk that was full may have taken half a line: the whole of it goes to the new file.
+    const [first] = this.#waiting;
+    if (first !== undefined && first.from > 0)
+      first.from = first.block.lastIndexOf("\n", first.from - 1) + 1;
+  }
+
   #next(): void {
     this.#cancelPause = undefined;
+    this.#changeFile();
     const first = this.#waiting.shift();
     this.#busy = first !== undefined;
     if (first !== undefined) this.#send(first);
@@ -219,6 +257,7 @@ class FileSink implements LineSink {
   #finish(): void {
     this.#cancelPause?.();
     this.#busy = false;
+    this.#changeFile();
     writeLast(this.#file, this.#waiting);
     for (const { block, done } of this.#waiting.splice(0)) done(block);
     this.#closeFile();

@@ -5,8 +5,12 @@ import {
   openSync,
   readFileSync,
   readSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
   writeSync,
 } from "node:fs";
+import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import t from "tap";
 import type { Clock } from "../../src/core/clock.ts";
@@ -17,6 +21,7 @@ import {
   type LineFile,
 } from "../../src/telemetry/line-file.ts";
 import { fakeClock } from "../support/clocks/fake-clock.ts";
+import { smallDisk } from "../support/faults/full-disk.ts";
 
 const LINE = `${"x".repeat(99)}\n`;
 
@@ -200,3 +205,87 @@ for (const [what, lines, stuck] of [
       t.equal(whole.length + lost, written);
     },
   );
+
+void t.test("opened anew, it goes on in the file of that name", async (t) => {
+  const path = `${t.testdir({ log: "" })}/log`;
+  const clock = fakeClock();
+  const sink = openLineSink(path, clock);
+  const lines = gatherLines(sink, clock);
+  lines.write("one\n");
+  clock.advance(500);
+  await untilSize(path, 4);
+  renameSync(path, `${path}.1`);
+  t.ok(sink.reopen());
+  lines.write("two\n");
+  lines.close();
+  sink.close();
+  t.equal(await untilSize(path, 4), "two\n");
+  t.equal(readFileSync(`${path}.1`, "utf8"), "one\n");
+  t.notOk(sink.reopen(), "but not once it is closed");
+});
+
+void t.test(
+  "a block that is being written is not broken by opening anew",
+  async (t) => {
+    const path = `${t.testdir({ log: "" })}/log`;
+    const sink = openLineSink(path, fakeClock());
+    const block = Buffer.from(LINE.repeat(600));
+    const given = new Promise((resolve) => {
+      sink.take(block, block.length, resolve);
+    });
+    renameSync(path, `${path}.1`);
+    sink.reopen();
+    sink.reopen();
+    await given;
+    sink.last(Buffer.from("after\n"), 6);
+    sink.close();
+    await untilSize(path, 6);
+    t.equal(readFileSync(`${path}.1`, "utf8"), LINE.repeat(600));
+    t.equal(readFileSync(path, "utf8"), "after\n");
+  },
+);
+
+void t.test(
+  "where a full disk took half a line, the whole of it goes to the new file",
+  async (t) => {
+    const disk = smallDisk(64 * 1024);
+    if (disk === undefined) {
+      t.pass("only root may mount a small disk");
+      return;
+    }
+    t.teardown(() => disk.unmount());
+    const path = join(disk.directory, "log");
+    const other = join(disk.directory, "other");
+    writeFileSync(other, "x".repeat(32 * 1024));
+    const clock = fakeClock();
+    const sink = openLineSink(path, clock);
+    const lines = LINE.repeat(600);
+    const given = new Promise((resolve) => {
+      sink.take(Buffer.from(lines), lines.length, resolve);
+    });
+    while (clock.pending === 0)
+      await new Promise((resolve) => void setImmediate(resolve));
+    renameSync(path, `${path}.1`);
+    rmSync(other);
+    sink.reopen();
+    clock.advance(100);
+    await given;
+    sink.close();
+    const before = readFileSync(`${path}.1`, "utf8");
+    const whole = before.slice(0, before.lastIndexOf("\n") + 1);
+    t.not(before, whole, "half a line");
+    t.equal(whole + readFileSync(path, "utf8"), lines);
+  },
+);
+
+void t.test("what cannot be opened anew leaves the file from before", (t) => {
+  const folder = t.testdir({ logs: { log: "" } });
+  const sink = openLineSink(`${folder}/logs/log`, fakeClock());
+  renameSync(`${folder}/logs`, `${folder}/away`);
+  t.throws(() => sink.reopen(), { code: "ENOENT" });
+  sink.last(Buffer.from("line\n"), 5);
+  t.equal(readFileSync(`${folder}/away/log`, "utf8"), "line\n");
+  sink.close();
+  t.notOk(openLineSink(undefined, fakeClock()).reopen(), "standard output");
+  t.end();
+});

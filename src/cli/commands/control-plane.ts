@@ -195,6 +195,9 @@ async function runControlPlane(
     stateDirectory: options.state,
     inFlight: () => controlPlane.inFlight(),
   });
+  context.userSignals?.answer((signal) =>
+    logger.warn({ signal }, "the signal does nothing here"),
+  );
   const { bootstrapTokens, advertise } = options;
   const stopBootstrap =
     bootstrapTokens === undefined

@@ -21,6 +21,7 @@ import { keepFreed, whyNoForeignFunctions } from "../../runtime/libc.ts";
 import { resolveLimits } from "../../proxy/downstream/limits.ts";
 import type { ProcessLife } from "../../runtime/process-life.ts";
 import { isOfSupervisor } from "../../runtime/stop-signals.ts";
+import { receiveSigusr1 } from "../../runtime/user-signals.ts";
 import { leaveStartBehind, trimMemory } from "../../runtime/memory-trim.ts";
 import {
   startSidecar,
@@ -103,10 +104,9 @@ async function runSidecar(
     stateDirectory: options.state,
     inFlight: () => ({ ...sidecar.inFlight, agent: sidecar.agent.state.value }),
   });
-  const stopTrimming = trimMemory({
-    clock,
-    memoryBytes: resolveLimits(settings.limits).memoryBytes,
-  });
+  answerUserSignals(context, options, sidecar, logger);
+  const { memoryBytes } = resolveLimits(settings.limits);
+  const stopTrimming = trimMemory({ clock, memoryBytes });
   const { stop } = context;
   if (before !== undefined)
     await takeOver(sidecar, before, { telemetry, clock, logger, stop });
@@ -138,6 +138,41 @@ async function claimed(
   logger: Logger,
 ): Promise<Predecessor | undefined> {
   return wanted === true ? claim(state, clock, logger) : undefined;
+}
+
+/** SIGUSR1 follows an access log that was renamed, as logrotate's users know it. */
+function answerUserSignals(
+  { userSignals }: CliContext,
+  { accessLogFile }: SidecarCommandOptions,
+  sidecar: Sidecar,
+  logger: Logger,
+): void {
+  userSignals?.answer((signal) => {
+    if (signal === "SIGUSR1") reopenAccessLog(sidecar, logger);
+    else logger.warn({ signal }, "the signal does nothing here");
+  });
+  if (accessLogFile !== undefined && !receiveSigusr1())
+    logger.warn(
+      { file: accessLogFile },
+      "SIGUSR1 does not reach this process, which lacks the package koffi or Linux: rotate the access log with logrotate's copytruncate",
+    );
+}
+
+function reopenAccessLog(sidecar: Sidecar, logger: Logger): void {
+  try {
+    if (sidecar.reopenAccessLog())
+      logger.info("the access log was opened anew");
+    else
+      logger.info(
+        { signal: "SIGUSR1" },
+        "there is no --access-log-file to be opened anew",
+      );
+  } catch (thrown) {
+    logger.error(
+      { error: messageOf(thrown) },
+      "the access log cannot be opened anew, so lines still go to the file from before: check its directory, and send SIGUSR1 once more",
+    );
+  }
 }
 
 /** Milliseconds between two looks at the process of --exit-with. */

@@ -15,7 +15,7 @@ interface Ended {
 function run(args: readonly string[]): Promise<Ended> {
   const child = spawn(
     process.execPath,
-    [`${ROOT}/src/main.ts`, "wait", ...args],
+    [`${ROOT}/src/wherry.js`, "wait", ...args],
     { env: cleanEnvironment(), stdio: ["ignore", "pipe", "pipe"] },
   );
   let out = "";
@@ -60,13 +60,14 @@ void t.test(
     const { port, asked } = await pages(t, 3);
     const { code, out, err, pid } = await run([
       ...["--metrics-port", port, "--", "sh", "-c"],
-      'echo "$$ $0 $1 [$2]"; grep SigIgn /proc/$$/status; exit 7',
+      'echo "$$ $0 $1 [$2]"; grep "Sig[IB]" /proc/self/status; exit 7',
       ...["first", "--second", "a b"],
     ]);
     t.equal(err, "");
     t.equal(code, 7);
     t.equal(out.split("\n")[0], `${pid} first --second [a b]`);
     t.match(out, /SigIgn:\t0+\n/);
+    t.match(out, /SigBlk:\t0+\n/);
     t.same(asked, ["/readyz", "/readyz", "/readyz", "/readyz"]);
   },
 );
