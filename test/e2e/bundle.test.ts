@@ -7,11 +7,13 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import t, { type Test } from "tap";
 import type { ReceivedSpan } from "../../src/demo/otlp.ts";
 import { call, closeCalls, eventually } from "../support/peers/call.ts";
@@ -186,6 +188,44 @@ void t.test("the bundle is built, and says what it is", async (t) => {
   t.not(again.status, 0, "a folder with something in it is not overwritten");
   t.match(again.stderr, /is not empty/);
   t.ok(existsSync(wherry));
+});
+
+/** A package in CommonJS that is imported late has no names in a bundle, and those that the source takes of it are undefined. */
+void t.test("what is loaded late loads, and has its names", (t) => {
+  const folder = join(bundle, "src");
+  const chunks = readdirSync(folder).filter((file) => file.endsWith(".mjs"));
+  const late = new Set(
+    chunks.flatMap((file) =>
+      [
+        ...readFileSync(join(folder, file), "utf8").matchAll(
+          /import\("(\.[^"]+)"\)/g,
+        ),
+      ].map(([, target = ""]) => target),
+    ),
+  );
+  // OpenTelemetry's detectors of a host's id, which nothing here runs.
+  for (const target of late)
+    if (target.startsWith("./getMachineId-")) late.delete(target);
+  // Commands, providers of authorization, tokens, exporters.
+  t.ok(late.size > 30, `${late.size} are loaded late`);
+  const loaded = spawnSync(
+    process.execPath,
+    [
+      "--input-type=module",
+      "--eval",
+      `for (const chunk of ${JSON.stringify([...late])})
+  try {
+    const { default: _, ...names } = await import(${JSON.stringify(pathToFileURL(folder).href)} + "/" + chunk);
+    if (Object.keys(names).length === 0) console.log(chunk, "has no names");
+  } catch (error) {
+    console.log(chunk, String(error));
+  }
+process.exit();`,
+    ],
+    { env: newEnvironment(), encoding: "utf8" },
+  );
+  t.same(loaded, { ...loaded, status: 0, stdout: "", stderr: "" });
+  t.end();
 });
 
 void t.test(

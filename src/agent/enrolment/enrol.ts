@@ -17,6 +17,7 @@ import type { Revoked } from "../../identity/revoked.ts";
 import { generatePrivateKey } from "../../identity/private-key.ts";
 import { timesOf } from "../../identity/trust.ts";
 import { openBundle } from "../../identity/trust-bundle.ts";
+import { createCsr } from "../../identity/x509.ts";
 import { signedTrust } from "../../push/codec.ts";
 import type { EnrolRequest, IssueResponse } from "../../push/messages.ts";
 import { ENROLMENT } from "../../push/services.ts";
@@ -68,7 +69,7 @@ export async function enrol(
     clock,
   });
   const { privateKey = generatePrivateKey() } = options;
-  const request = { token, csr: await csrOf(privateKey), name };
+  const request = { token, csr: createCsr(privateKey), name };
   const response = await requestFirst(options, request, firstContact);
   const { root: trustBundle = "" } = firstContact;
   const roots = rootsOf(response, { trustBundle }, clock);
@@ -165,7 +166,7 @@ async function requestRenewal(
     const response = await call(
       client,
       ENROLMENT.Renew,
-      { csr: await csrOf(privateKey) },
+      { csr: createCsr(privateKey) },
       { clock, timeout: TIMEOUT, signal },
     );
     const roots = rootsOf(response, { ...credentials, ...server }, clock);
@@ -176,12 +177,6 @@ async function requestRenewal(
   } finally {
     client.close();
   }
-}
-
-/** What makes requests is large, and a sidecar that starts with its certificate makes none for hours. */
-async function csrOf(privateKey: string): Promise<string> {
-  const { createCsr } = await import("../../identity/x509.ts");
-  return createCsr(privateKey);
 }
 
 /** Why a certificate that anybody may have sent is not the successor of the present one. */

@@ -1,6 +1,11 @@
 /** The SPIFFE Workload API: an agent on this machine (SPIRE's, or another) gives the certificate by a stream of gRPC over a socket, and each one that follows it. */
 import { createPrivateKey, X509Certificate } from "node:crypto";
-import type { ClientReadableStream } from "@grpc/grpc-js";
+import {
+  ChannelCredentials,
+  Client,
+  Metadata,
+  type ClientReadableStream,
+} from "@grpc/grpc-js";
 import { equalJitter } from "../../core/backoff.ts";
 import { wait, type Clock } from "../../core/clock.ts";
 import { messageOf, UserError } from "../../core/errors.ts";
@@ -109,10 +114,9 @@ export class WorkloadApi {
 
   /** Resolves with the reason of its end. */
   async #stream(): Promise<string> {
-    const grpc = await import("@grpc/grpc-js");
-    const client = new grpc.Client(
+    const client = new Client(
       this.#options.address,
-      grpc.ChannelCredentials.createInsecure(),
+      ChannelCredentials.createInsecure(),
       {
         "grpc.max_receive_message_length": LONGEST,
         "grpc.use_local_subchannel_pool": 1,
@@ -122,7 +126,7 @@ export class WorkloadApi {
         "grpc.service_config_disable_resolution": 1,
       },
     );
-    const metadata = new grpc.Metadata();
+    const metadata = new Metadata();
     metadata.set(HEADER.name, HEADER.value);
     try {
       return await this.#follow(

@@ -1,10 +1,12 @@
 /** Whether a token is an issuer's, for this audience, and of this time: the cryptography is jose's (RFC 7515, RFC 7519 7.2). */
+import type { jwtVerify } from "jose";
 import { dateOf } from "../../core/clock.ts";
 import type { PublicKey } from "../../core/text/key-set.ts";
 import type { WallMs } from "../../core/units.ts";
 import type { ClaimSet } from "./claims.ts";
 import { isForAny } from "./expected.ts";
 import type { UnverifiedToken } from "./token.ts";
+import { late } from "../../runtime/late.ts";
 
 /** Clocks of issuers and ours differ; Envoy allows as much. */
 const LEEWAY_SECONDS = 60;
@@ -28,6 +30,11 @@ export type VerifyResult =
       readonly why: string;
     };
 
+/** Where tokens are expected, jose is loaded before the first one comes: most sidecars verify none. */
+export function loadJwt(): Promise<{ readonly jwtVerify: typeof jwtVerify }> {
+  return late(() => import("jose"));
+}
+
 /** By the first of the keys that verifies the signature. `now`: wall milliseconds. */
 export async function verifyToken(
   { text, algorithm }: UnverifiedToken,
@@ -35,8 +42,7 @@ export async function verifyToken(
   { issuer, audiences }: Expectation,
   now: WallMs,
 ): Promise<VerifyResult> {
-  // Loaded with the first token: most sidecars verify none.
-  const { jwtVerify } = await import("jose");
+  const { jwtVerify } = await loadJwt();
   let failure = invalid("no key of the issuer fits the token");
   for (const key of keys) {
     try {

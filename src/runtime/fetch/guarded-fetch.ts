@@ -9,6 +9,7 @@ import type { Clock } from "../../core/clock.ts";
 import type { Bytes } from "../../core/units.ts";
 import { hostOfUrl } from "../../core/text/network.ts";
 import { textWithin } from "../../core/text/text-within.ts";
+import { late } from "../late.ts";
 import {
   allowsFor,
   guardedLookup,
@@ -75,7 +76,7 @@ async function fetchOne(
   options: GuardedFetchOptions,
   signal: AbortSignal,
 ): Promise<Fetched> {
-  const { Agent, request } = await import("../undici.ts");
+  const { Agent, request } = await late(() => import("../undici.ts"));
   const literal = hostOfUrl(url);
   const allows = allowsFor(literal, options.allowance);
   // No look-up comes for these.

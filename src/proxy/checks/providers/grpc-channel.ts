@@ -3,6 +3,7 @@ import type { Socket } from "node:net";
 import type { ChannelCredentials, Client } from "@grpc/grpc-js";
 import { changeConnectors } from "../../../agent/connections/secure-connector.ts";
 import type { Clock } from "../../../core/clock.ts";
+import { late } from "../../../runtime/late.ts";
 import type { Provider } from "../../../resources/mesh/providers.ts";
 import type { CheckRequest, CheckResponse } from "./messages.ts";
 import { provenName } from "./proven-name.ts";
@@ -35,15 +36,23 @@ export class GrpcChannel {
   #heard = 0;
   #unheard = 0;
   #closed = false;
+  #failed = false;
 
   constructor(server: GrpcServer, clock: Clock) {
     this.#clock = clock;
     this.#openedAt = clock.now();
     this.client = openClient(server, this.#sockets);
+    // Made ahead: nobody may wait for it yet.
+    this.client.catch(() => (this.#failed = true));
   }
 
-  /** Another one should be tried. A way that is lost without a word looks so: a NAT forgot it, or its machine is gone. */
-  get isSilent(): boolean {
+  /** Another one should be tried: it could not be made, or it is silent. */
+  get isLost(): boolean {
+    return this.#failed || this.#isSilent;
+  }
+
+  /** A way that is lost without a word looks so: a NAT forgot it, or its machine is gone. */
+  get #isSilent(): boolean {
     return (
       this.#unheard >= MOST_UNHEARD &&
       (this.#heard > 0 || this.#clock.now() - this.#openedAt >= PATIENCE)
@@ -76,7 +85,7 @@ export class GrpcChannel {
       .then(({ grpc }) => {
         grpc.close();
         // An orderly end would wait for words of the other end.
-        if (this.isSilent) for (const each of this.#sockets) each.destroy();
+        if (this.#isSilent) for (const each of this.#sockets) each.destroy();
       })
       .catch(() => undefined);
   }
@@ -87,8 +96,12 @@ async function openClient(
   server: GrpcServer,
   sockets: Set<Socket>,
 ): Promise<OpenClient> {
-  const { Client, ChannelCredentials } = await import("@grpc/grpc-js");
-  const { encodeCheck, decodeCheck } = await import("./messages.ts");
+  const { Client, ChannelCredentials } = await late(
+    () => import("../../../runtime/grpc.ts"),
+  );
+  const { encodeCheck, decodeCheck } = await late(
+    () => import("./messages.ts"),
+  );
   const { address, tls } = server;
   const proven = tls && provenName(address, tls);
   const credentials =

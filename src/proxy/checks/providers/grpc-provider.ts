@@ -32,7 +32,7 @@ export function grpcProvider(
   let channel: GrpcChannel | undefined = open();
   return {
     ask(asked, done) {
-      if (channel?.isSilent === true) {
+      if (channel?.isLost === true) {
         channel.close();
         channel = undefined;
       }

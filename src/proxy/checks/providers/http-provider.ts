@@ -5,6 +5,7 @@
 import type { buildConnector, Dispatcher, Pool } from "undici";
 import { messageOf } from "../../../core/errors.ts";
 import { formatHost, splitHostPort } from "../../../core/text/host-port.ts";
+import { late } from "../../../runtime/late.ts";
 import { readFirst } from "../../../runtime/fetch/read-first.ts";
 import {
   isWritable,
@@ -43,7 +44,16 @@ export function httpProvider(
   const rules = new HeaderRules(provider);
   const isSent = listed(server.headersToProvider);
   const proven = server.tls && provenName(server.address, server.tls);
-  let pool: Promise<Pool> | undefined = openPool(server, proven);
+  let pool: Promise<Pool> | undefined;
+  const open = (): Promise<Pool> => {
+    const opened = openPool(server, proven);
+    // Made ahead: nobody may wait for it yet. The next question tries again.
+    opened.catch(() => {
+      if (pool === opened) pool = undefined;
+    });
+    return opened;
+  };
+  pool = open();
   return {
     ask(asked, done) {
       const controller = new AbortController();
@@ -51,7 +61,7 @@ export function httpProvider(
       const question = async (): Promise<Answer> => {
         if (server.pathPrefix !== "" && climbs(asked.read?.target ?? ""))
           return rules.denied(400, [], undefined);
-        pool ??= openPool(server, proven);
+        pool ??= open();
         const response = await (
           await pool
         ).request({
@@ -84,7 +94,7 @@ async function openPool(
   { address, tls }: HttpServer,
   proven: ProvenName | undefined,
 ): Promise<Pool> {
-  const undici = await import("../../../runtime/undici.ts");
+  const undici = await late(() => import("../../../runtime/undici.ts"));
   const { host, port } = splitHostPort(address);
   return new undici.Pool(
     `${tls === undefined ? "http" : "https"}://${formatHost(host)}:${port}`,

@@ -1,12 +1,13 @@
 /** Verifies the tokens of requests: at once where one was verified before, otherwise by its issuer's keys. */
 import type { Clock } from "../../../core/clock.ts";
+import { messageOf } from "../../../core/errors.ts";
 import type { Logger } from "../../../core/log.ts";
 import { verifiedClaims } from "../../../identity/jwt/claims.ts";
 import {
   readToken,
   type UnverifiedToken,
 } from "../../../identity/jwt/token.ts";
-import { verifyToken } from "../../../identity/jwt/verify.ts";
+import { loadJwt, verifyToken } from "../../../identity/jwt/verify.ts";
 import type { Code } from "../../../mesh/reasons.ts";
 import type { InboundPort, Snapshot } from "../../../policy/snapshot.ts";
 import type { FoundToken } from "../../../policy/tokens/find-tokens.ts";
@@ -78,6 +79,8 @@ export class TokenVerifier {
     const sources = new Map<string, KeySource>();
     for (const { tokens } of inbound.ports)
       for (const { keys } of tokens?.rules ?? []) sources.set(keys.id, keys);
+    // Told of where the first token comes.
+    if (sources.size > 0) loadJwt().catch(() => undefined);
     for (const [id, issuer] of this.#issuers)
       if (!sources.has(id)) {
         issuer.close();
@@ -155,7 +158,12 @@ export class TokenVerifier {
       );
     const { keySet, keys } = fitting;
     const now = clock.wall();
-    const result = await verifyToken(token, keys, rule, now);
+    let result;
+    try {
+      result = await verifyToken(token, keys, rule, now);
+    } catch (thrown) {
+      return refused("TOKEN_KEYS_UNAVAILABLE", messageOf(thrown), rule.policy);
+    }
     if (result.kind !== "verified")
       return refused(
         result.kind === "audience" ? "TOKEN_AUDIENCE" : "TOKEN_INVALID",

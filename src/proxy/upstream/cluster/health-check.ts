@@ -5,6 +5,7 @@
  */
 import { connect } from "node:net";
 import type { Cancel } from "../../../core/clock.ts";
+import { messageOf } from "../../../core/errors.ts";
 import { formatHost, formatHostPort } from "../../../core/text/host-port.ts";
 import type { OutcomeKind } from "../../../mesh/codes.ts";
 import { MeshError } from "../../../mesh/errors.ts";
@@ -36,6 +37,7 @@ import {
   type Field,
   type Fields,
 } from "../../../wire/fields.ts";
+import { late } from "../../../runtime/late.ts";
 import { DESTINATION, REASON } from "../../exchange/heads.ts";
 import { connectHead } from "../../../wire/tcp.ts";
 import type { Pool } from "../pool/pool.ts";
@@ -91,8 +93,11 @@ async function plainHttp({
   signal,
 }: CheckOptions): Promise<CheckResult> {
   // Loaded when the first check asks for it: most sidecars check nobody in plaintext.
-  const { request } = await import("../../../runtime/undici.ts");
-  const { statusCode, body } = await request(
+  const undici = await late(() => import("../../../runtime/undici.ts")).catch(
+    messageOf,
+  );
+  if (typeof undici === "string") return { kind: "unknown", evidence: undici };
+  const { statusCode, body } = await undici.request(
     `http://${formatHostPort(endpoint.address, endpoint.port)}${settings.path ?? "/"}`,
     {
       signal,

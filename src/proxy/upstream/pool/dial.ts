@@ -29,7 +29,10 @@ import {
 } from "../../../runtime/fetch/guarded-lookup.ts";
 import { connectLink } from "../../../wire/tls/connect.ts";
 import type { ClientTls } from "../../../resources/traffic-policy/client-tls.ts";
-import type { TlsSessions } from "../../../wire/tls/connect-outside.ts";
+import {
+  connectOutside,
+  type TlsSessions,
+} from "../../../wire/tls/connect-outside.ts";
 import type { LiveConnections } from "../../../wire/tls/live-connections.ts";
 import type { Proof } from "../../../identity/revoked.ts";
 import { machineError } from "../../../wire/machine-error.ts";
@@ -98,9 +101,6 @@ export interface TlsDial extends PlainDial {
 export async function dialTls(options: TlsDial): Promise<ClientConnection> {
   const { clock, timeoutMs, protocol, signal } = options;
   const began = clock.now();
-  // Loaded when the first call asks for it: most sidecars make no such connection.
-  const { connectOutside } =
-    await import("../../../wire/tls/connect-outside.ts");
   const socket = await connectTcp(options);
   const { socket: secure } = await connectOutside({
     ...options,
