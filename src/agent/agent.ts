@@ -23,6 +23,8 @@ export interface Agent {
   /** The certificate in use; undefined until there is one that is valid. */
   readonly credentials: Watch<Credentials | undefined>;
   readonly state: Watch<AgentState>;
+  /** The newest certificate, valid or not; absent where `credentials` has it. */
+  readonly newest?: () => Credentials | undefined;
   /** Tells what the config in force lacks because nothing has used it; absent or undefined where it lacks nothing. */
   readonly lookups?: SharedLookups | undefined;
   /** Takes what was seen of unconfirmed endpoints; absent where there is no control plane to tell. */

@@ -154,6 +154,7 @@ function agentOf(
   };
   return {
     credentials: certificates.credentials,
+    newest: () => certificates.latest,
     lookups: interest,
     reports,
     observations,

@@ -26,6 +26,8 @@ export interface Check {
 export interface ReadinessOptions {
   readonly clock: Clock;
   readonly credentials: Watch<Credentials | undefined>;
+  /** The certificate that is in use no more. */
+  readonly ended?: () => Credentials | undefined;
   readonly snapshot: Watch<Snapshot | undefined>;
   /** The application responds. */
   readonly answering: Watch<boolean>;
@@ -87,19 +89,26 @@ function resolves({ value }: Watch<string | undefined>): Check {
     : { name, ok: true, detail: value };
 }
 
-function certificate({ credentials, clock }: ReadinessOptions): Check {
+function certificate(options: ReadinessOptions): Check {
+  const { clock, credentials } = options;
   const name = "certificate";
-  const { value } = credentials;
+  const value = credentials.value ?? options.ended?.();
   if (value === undefined)
     return {
       name,
       ok: false,
       detail: "none yet; the log tells of the enrolment",
     };
-  const end = timestamp(value.notAfter);
-  return validFor(value, timesOf(value.meshTime, clock)) > 0
+  const { notBefore, notAfter } = value;
+  const end = timestamp(notAfter);
+  return credentials.value !== undefined &&
+    validFor(value, timesOf(value.meshTime, clock)) > 0
     ? { name, ok: true, detail: `valid until ${end}` }
-    : { name, ok: false, detail: `ended at ${end}` };
+    : {
+        name,
+        ok: false,
+        detail: `not valid now: valid from ${timestamp(notBefore)} to ${end}`,
+      };
 }
 
 function config({ snapshot }: ReadinessOptions): Check {

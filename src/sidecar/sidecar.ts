@@ -145,6 +145,7 @@ class RunningSidecar implements Sidecar {
     this.readiness = makeReadiness({
       clock: parts.clock,
       credentials: parts.worker.credentials,
+      ended: () => this.#agent?.newest?.(),
       snapshot: parts.worker.snapshot,
       answering: this.#answering,
       resolver: this.#naming.state,
@@ -307,6 +308,7 @@ class RunningSidecar implements Sidecar {
       worker,
       workerPool,
       agentState: () => this.#agent?.state.value ?? NO_AGENT,
+      certificate: () => worker.credentials.value ?? this.#agent?.newest?.(),
       held: () => this.#agent?.lookups?.held(),
       resolver: () => this.#naming.view(),
       readiness: this.readiness,

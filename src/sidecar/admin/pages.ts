@@ -5,6 +5,7 @@ import type { Clock } from "../../core/clock.ts";
 import type { LocalToken } from "../../core/local/local-token.ts";
 import { cannotListen } from "../../core/listening.ts";
 import type { Logger } from "../../core/log.ts";
+import type { Credentials } from "../../identity/credentials.ts";
 import type {
   HandedListeners,
   ListeningSocket,
@@ -44,6 +45,8 @@ export interface PageState {
   /** The other workers; undefined where there are none. */
   readonly workerPool: WorkerPool | undefined;
   agentState(): AgentState;
+  /** The one that is in use, or that ended last. */
+  certificate(): Credentials | undefined;
   /** What it holds of the mesh, and why; undefined: all that it may use. */
   held(): HeldView | undefined;
   /** What the resolver does; undefined where there is none. */
@@ -146,7 +149,7 @@ function adminPages(state: PageState): Pages {
     "GET /overload": () => overload(state),
     "GET /stats": sparingly(() => metrics(state)),
     "GET /workers": sparingly(() => workers(state)),
-    "GET /certs": () => ok(certsView(worker.credentials.value, clock)),
+    "GET /certs": () => ok(certsView(state.certificate(), clock)),
     "GET /logging": () => ok({ level: logger.level }),
     "POST /logging": (query) => {
       const level = query.get("level") ?? "";
@@ -185,10 +188,10 @@ function metricsPages(state: PageState): Pages {
 export function collectGauges(meters: Meters, state: PageState): () => void {
   const { clock, worker } = state;
   return worker.registry.collect(() => {
-    const credentials = worker.credentials.value;
-    if (credentials !== undefined)
+    const certificate = state.certificate();
+    if (certificate !== undefined)
       meters.certificateExpiry.set(
-        (credentials.notAfter - clock.wall()) / 1000,
+        (certificate.notAfter - clock.wall()) / 1000,
       );
     const agent = state.agentState();
     meters.configAge.set(ageSeconds(agent, clock) ?? -1);
