@@ -28,6 +28,9 @@ export type ShownCertificate =
 /** Headers of a page's request. */
 const BROWSERS = ["origin", "sec-fetch-site", "sec-fetch-mode"] as const;
 
+/** Precedes a common name in --api-client. */
+const COMMON_NAME = "CN=";
+
 const NONE: ShownCertificate = { kind: "none" };
 
 /** Judged at each request: a connection outlives its certificate otherwise. */
@@ -53,14 +56,13 @@ export function judgeCertificate(
     return refused(
       `it is valid from ${validFromDate.toISOString()} to ${validToDate.toISOString()}`,
     );
-  const names = namesOf(certificate);
-  const found = clients.roles.find(({ name }) => names.includes(name));
-  if (found === undefined)
-    return refused(
-      names.length === 0
-        ? "it has neither a URI nor a common name"
-        : `no --api-client gives a role to ${names.slice(0, 5).join(" or ")}`,
-    );
+  // Each kind by itself: a URI may have any text, "CN=NAME" as well.
+  const uris = uriNames(certificate);
+  const commonName = commonNameOf(certificate);
+  const found = clients.roles.find(({ name }) =>
+    name.startsWith(COMMON_NAME) ? name === commonName : uris.includes(name),
+  );
+  if (found === undefined) return refused(whyNoRole(uris, commonName));
   const { name, role, namespaces } = found;
   return {
     kind: "accepted",
@@ -77,11 +79,21 @@ function refused(why: string): ShownCertificate {
   return { kind: "refused", why };
 }
 
-/** A subject with several common names has none: readers of certificates differ in which one counts. */
-function namesOf(certificate: X509Certificate): readonly string[] {
-  const { CN: common } = certificate.toLegacyObject().subject;
-  return [
-    ...uriNames(certificate),
-    ...(typeof common === "string" ? [`CN=${common}`] : []),
+function whyNoRole(
+  uris: readonly string[],
+  commonName: string | undefined,
+): string {
+  const names = [
+    ...uris.slice(0, 5).map((uri) => `the URI ${uri}`),
+    ...(commonName === undefined ? [] : [commonName]),
   ];
+  return names.length === 0
+    ? "it has neither a URI nor a common name"
+    : `no --api-client gives a role to ${names.join(" or ")}`;
+}
+
+/** "CN=NAME". A subject with several common names has none: readers of certificates differ in which one counts. */
+function commonNameOf(certificate: X509Certificate): string | undefined {
+  const { CN: common } = certificate.toLegacyObject().subject;
+  return typeof common === "string" ? `${COMMON_NAME}${common}` : undefined;
 }

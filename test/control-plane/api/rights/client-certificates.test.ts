@@ -168,7 +168,7 @@ void t.test("certificates that are refused, and why", async (t) => {
     [
       "a name without a role",
       own({ uris: ["spiffe://ops.example/ns/people/sa/mallory"] }),
-      /no --api-client gives a role to spiffe:.*mallory/,
+      /no --api-client gives a role to the URI spiffe:.*mallory/,
     ],
     [
       "the beginning of a name",
@@ -184,6 +184,16 @@ void t.test("certificates that are refused, and why", async (t) => {
       "a URI as a common name",
       own({ commonName: ALICE }),
       /no --api-client gives a role to CN=spiffe/,
+    ],
+    [
+      "a common name as a URI",
+      own({ uris: ["CN=bob"] }),
+      /no --api-client gives a role to the URI CN=bob/,
+    ],
+    [
+      "a common name as a URI, beside another common name",
+      own({ uris: ["CN=bob"], commonName: "mallory" }),
+      /no --api-client gives a role to the URI CN=bob or CN=mallory/,
     ],
     ["no name at all", own({}), /neither a URI nor a common name/],
   ];
