@@ -63,7 +63,7 @@ async function writeMesh(
   { clock, say }: Surroundings,
 ): Promise<void> {
   const file = join(directory, "store.sqlite");
-  const store = openSqliteStore({ file, clock });
+  const store = await openSqliteStore({ file, clock });
   const from = clock.now();
   let count = 0;
   let puts: Put[] = [{ resource: valid(meshResource()), expected: "absent" }];

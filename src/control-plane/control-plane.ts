@@ -126,7 +126,7 @@ async function assemble(
   const meters = makeControlPlaneMeters(makeMetrics({ maxSeries: MAX_SERIES }));
   const loop = new LoopDelay(clock);
   closers.push(() => loop.close());
-  const store = meterStore(openStore(options), meters.storeWrites, clock);
+  const store = meterStore(await openStore(options), meters.storeWrites, clock);
   closers.push(() => store.close());
   const authority = await openAuthorities(options, store, closers);
   await ensureMesh(store, trustDomain, options.profile);
@@ -362,7 +362,7 @@ function apiOptions(
   };
 }
 
-function openStore(options: ControlPlaneOptions): Store {
+async function openStore(options: ControlPlaneOptions): Promise<Store> {
   const { clock, logger, stateDirectory } = options;
   const file = join(stateDirectory, STORE_FILE);
   return options.store === "memory"

@@ -71,6 +71,13 @@ const result = await build({
     main: join(root, "src", "main.ts"),
     "node-flags": join(root, "src", "runtime", "node-flags.ts"),
     thread: join(root, "src", "sidecar", "workers", "thread.ts"),
+    "database-thread": join(
+      root,
+      "src",
+      "control-plane",
+      "store",
+      "database-thread.ts",
+    ),
     "large-texts-thread": join(
       root,
       "src",

@@ -371,7 +371,7 @@ void t.test(
       acknowledged = Number(line);
       if (acknowledged === 25) child.kill("SIGKILL");
     }
-    const store = openSqliteStore({
+    const store = await openSqliteStore({
       file: join(directory, "state", "store.sqlite"),
       clock: systemClock,
     });

@@ -5,7 +5,7 @@ import { drawn } from "../support/drawn.ts";
 import { closeCalls, eventually, type Called } from "../support/peers/call.ts";
 import {
   blockedLog,
-  failingCalls,
+  injectedCalls,
   fullDisk,
   noHandles,
   readOnlyDatabase,
@@ -43,7 +43,7 @@ const FAULTS: readonly Fault[] = [
   { name: "EROFS", take: readOnlyDatabase, parts: ["plane"], changes: [503] },
   {
     name: "EIO",
-    take: failingCalls("fsync,fdatasync", "EIO"),
+    take: injectedCalls("fsync,fdatasync", "EIO"),
     parts: PARTS,
     changes: [503],
   },

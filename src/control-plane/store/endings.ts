@@ -5,6 +5,12 @@ import type { MonotonicMs, WallMs } from "../../core/units.ts";
 /** Milliseconds after a start in which nothing goes that was over by then: it may be the clock that is ahead. */
 const SETTLED = 3_600_000;
 
+/** What ended after the one and not after the other may go. */
+export interface Erasable {
+  readonly after: WallMs;
+  readonly upTo: WallMs;
+}
+
 /** To be made at the start. */
 export class Endings {
   readonly #clock: Pick<Clock, "now" | "wall">;
@@ -21,8 +27,7 @@ export class Endings {
     return [this.#clock.wall(), wall + (this.#clock.now() - at)];
   }
 
-  /** What ended after the one and not after the other may go. */
-  get erasable(): { readonly after: WallMs; readonly upTo: WallMs } {
+  get erasable(): Erasable {
     const { wall, at } = this.#start;
     const isSettled = this.#clock.now() - at >= SETTLED;
     return {

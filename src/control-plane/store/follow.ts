@@ -4,8 +4,8 @@ import { waitFor, type Watch } from "../../core/watch.ts";
 import type { Change } from "./store.ts";
 
 export interface History {
-  /** The next changes after a revision, oldest first; empty where there are none yet. Throws CompactedError. */
-  read(after: number, limit: number): readonly Change[];
+  /** The next changes after a revision, oldest first; empty where there are none yet. Rejects with CompactedError. */
+  read(after: number, limit: number): Promise<readonly Change[]>;
   /** The newest revision. */
   readonly newest: Watch<number>;
   /** Aborts when the store closes. */
@@ -24,7 +24,7 @@ export async function* follow(
   const over = (): boolean => stop.aborted;
   let cursor = after;
   while (!over()) {
-    const batch = history.read(cursor, BATCH);
+    const batch = await history.read(cursor, BATCH);
     if (batch.length === 0 && !(await grown(history, cursor, stop))) return;
     for (const change of batch) {
       if (over()) return;

@@ -1,6 +1,5 @@
-/** Writes that come in one turn of the event loop reach the disk together: a flush of the disk holds the loop, and they share one. */
-import type { Clock } from "../../core/clock.ts";
-import type { MonotonicMs } from "../../core/units.ts";
+/** Writes that come in one turn of the event loop, or while the disk writes those before, reach the disk together. */
+import { nextTurn } from "../../core/slices.ts";
 import type { Act } from "../audit/audit.ts";
 import {
   formatKey,
@@ -76,24 +75,21 @@ class Group {
   }
 }
 
-/** A writer that never lets the event loop turn postpones no flush beyond these. */
-export const MOST_WAITING = 1000;
-/** Milliseconds. */
-export const LONGEST_WAIT = 50;
-
 export interface GroupCommitOptions {
-  readonly clock: Pick<Clock, "now">;
   readonly find: Find;
   readonly newest: () => number;
-  /** Writes all to the disk, and shows them to readers then. Throws where none of them is there. */
-  readonly commit: (writes: readonly Write[], acts: readonly Act[]) => void;
+  /** Writes all to the disk, and shows them to readers then. Rejects where none of them is there. */
+  readonly commit: (
+    writes: readonly Write[],
+    acts: readonly Act[],
+  ) => Promise<void>;
 }
 
 export class GroupCommit {
   readonly #options: GroupCommitOptions;
   #waiting: Waiting[] = [];
-  /** When the first of them came. */
-  #since: MonotonicMs = 0;
+  /** The flush that goes on. */
+  #flushing: Promise<void> | undefined;
 
   constructor(options: GroupCommitOptions) {
     this.#options = options;
@@ -102,11 +98,6 @@ export class GroupCommit {
   /** Resolves with what the plan gives once its writes are on the disk. */
   run<T>(plan: Plan<T>): Promise<T> {
     const { promise, resolve, reject } = Promise.withResolvers<T>();
-    const now = this.#options.clock.now();
-    if (this.#waiting.length === 0) {
-      this.#since = now;
-      setImmediate(() => this.flush());
-    }
     this.#waiting.push({
       join(group) {
         try {
@@ -120,25 +111,29 @@ export class GroupCommit {
         }
       },
     });
-    if (
-      this.#waiting.length >= MOST_WAITING ||
-      now - this.#since >= LONGEST_WAIT
-    )
-      this.flush();
+    this.#flushing ??= nextTurn().then(() => this.#flushAll());
     return promise;
   }
 
-  /** Writes what waits, now. */
-  flush(): void {
+  /** Resolves once nothing waits. */
+  async idle(): Promise<void> {
+    await this.#flushing;
+  }
+
+  async #flushAll(): Promise<void> {
+    while (this.#waiting.length > 0) await this.#flush();
+    this.#flushing = undefined;
+  }
+
+  async #flush(): Promise<void> {
     const waiting = this.#waiting;
-    if (waiting.length === 0) return;
     this.#waiting = [];
     const { find, newest, commit } = this.#options;
     const group = new Group(find, newest());
     for (const { join } of waiting) join(group);
     try {
       const { writes, acts } = group;
-      if (writes.length > 0 || acts.length > 0) commit(writes, acts);
+      if (writes.length > 0 || acts.length > 0) await commit(writes, acts);
     } catch (thrown) {
       for (const { failed } of group.members) failed(thrown);
       return;

@@ -260,14 +260,16 @@ class MemoryHistory implements History {
     this.#newest.set(this.#compacted + this.#entries.length);
   }
 
-  read(after: number, limit: number): readonly Change[] {
-    const newest = this.#newest.value;
-    if (after < this.#compacted || after > newest)
-      throw new CompactedError(after, this.#compacted, newest);
-    const start = after - this.#compacted;
-    return this.#entries
-      .slice(start, start + limit)
-      .map(({ change }) => change);
+  read(after: number, limit: number): Promise<readonly Change[]> {
+    return step(() => {
+      const newest = this.#newest.value;
+      if (after < this.#compacted || after > newest)
+        throw new CompactedError(after, this.#compacted, newest);
+      const start = after - this.#compacted;
+      return this.#entries
+        .slice(start, start + limit)
+        .map(({ change }) => change);
+    });
   }
 
   close(): void {

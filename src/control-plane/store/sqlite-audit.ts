@@ -1,6 +1,5 @@
 /** The audit log in the SQLite file: written in the transaction of what it tells of, and read a window of ids at a time. */
 import type { DatabaseSync, SQLOutputValue } from "node:sqlite";
-import type { Clock } from "../../core/clock.ts";
 import type { WallMs } from "../../core/units.ts";
 import type {
   Act,
@@ -10,7 +9,7 @@ import type {
   AuditQuery,
 } from "../audit/audit.ts";
 import { AuditShares } from "../audit/shares.ts";
-import { Endings } from "./endings.ts";
+import type { Erasable } from "./endings.ts";
 
 /** An older Wherry does not look at it, and one of its version makes it where it is missing. */
 export const AUDIT_SCHEMA = `
@@ -31,15 +30,9 @@ const ANY_AGE = { after: -Infinity, upTo: Infinity };
 export class SqliteAudit {
   readonly #statements: ReturnType<typeof prepareAudit>;
   readonly #limits: AuditLimits;
-  readonly #endings: Endings;
   readonly #shares: AuditShares;
 
-  constructor(
-    database: DatabaseSync,
-    limits: AuditLimits,
-    clock: Pick<Clock, "now" | "wall">,
-  ) {
-    this.#endings = new Endings(clock);
+  constructor(database: DatabaseSync, limits: AuditLimits) {
     this.#statements = prepareAudit(database);
     this.#limits = limits;
     this.#shares = new AuditShares(limits);
@@ -58,13 +51,13 @@ export class SqliteAudit {
   }
 
   /** In a transaction. */
-  add(acts: readonly Act[], at: WallMs): void {
+  add(acts: readonly Act[], at: WallMs, erasable: Erasable): void {
     for (const act of acts) {
       const body = JSON.stringify({ ...act, at });
       this.#statements.add(act, at, body);
       this.#shares.add(act.by, { rows: 1, bytes: Buffer.byteLength(body) });
     }
-    if (acts.length > 0) this.#prune(acts.length + MOST_PRUNED);
+    if (acts.length > 0) this.#prune(acts.length + MOST_PRUNED, erasable);
   }
 
   read(query: AuditQuery): AuditPage {
@@ -78,9 +71,8 @@ export class SqliteAudit {
     return { entries: found, next: next <= oldest() ? undefined : next };
   }
 
-  #prune(most: number): void {
+  #prune(most: number, { after, upTo }: Erasable): void {
     const { age } = this.#limits;
-    const { after, upTo } = this.#endings.erasable;
     const old = { after: after - age, upTo: upTo - age };
     for (let left = most; left > 0; left -= 1)
       if (!this.#drop(this.#statements.dropOldest(old))) break;
@@ -150,8 +142,7 @@ function prepareAudit(database: DatabaseSync) {
     /** The first id of a window that ends below this one. */
     windowBelow: (id: number) => Number(window.get(id)?.["first"]),
     /** Undefined where it was not written then. */
-    dropOldest: ({ after, upTo }: Endings["erasable"]) =>
-      droppedIn(drop.get(after, upTo)),
+    dropOldest: ({ after, upTo }: Erasable) => droppedIn(drop.get(after, upTo)),
     /** Undefined where the author has none. */
     dropOldestOf: (author: string) => droppedIn(dropOf.get(author)),
     read(query: AuditQuery, from: number, below: number): AuditEntry[] {

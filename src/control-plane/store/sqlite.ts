@@ -1,5 +1,4 @@
 /** The embedded store: one SQLite file that survives a kill at any moment, held by one control plane at a time. */
-import type { DatabaseSync } from "node:sqlite";
 import type { Clock } from "../../core/clock.ts";
 import {
   AUDIT_LIMITS,
@@ -10,6 +9,7 @@ import {
   type Author,
 } from "../audit/audit.ts";
 import { countMachineError } from "../../core/machine/machine-counts.ts";
+import { MachineFault } from "../../core/machine/machine-errors.ts";
 import { silentLogger, type Logger } from "../../core/log.ts";
 import { watchSource, type Watch, type WatchSource } from "../../core/watch.ts";
 import {
@@ -18,16 +18,10 @@ import {
   type ResourceKey,
 } from "../../resources/envelope.ts";
 import { Branches, type KnownRevision } from "./branches.ts";
+import { DatabaseClient } from "./database-client.ts";
+import type { Loaded, WrittenRow } from "./database.ts";
+import { Endings } from "./endings.ts";
 import { follow, type History } from "./follow.ts";
-import { SqliteAudit } from "./sqlite-audit.ts";
-import { asStoreError } from "./sqlite-errors.ts";
-import {
-  closeFailed,
-  openDatabase,
-  prepare,
-  type ChangeType,
-  type Statements,
-} from "./sqlite-file.ts";
 import {
   CompactedError,
   HISTORY_LIMITS,
@@ -58,8 +52,8 @@ import {
 } from "./write.ts";
 import { WriteHealth } from "./write-health.ts";
 
-/** The note that a try writes and removes. */
-const PROBE = "probe";
+/** Milliseconds after which a write is slow. */
+const SLOW = 1000;
 
 export interface SqliteStoreOptions {
   /** The database file; made, with its directory, where it is missing. */
@@ -72,65 +66,75 @@ export interface SqliteStoreOptions {
   readonly lockTimeout?: number;
 }
 
-/** Opens or makes the store. Throws StoreError saying what is wrong with the file and what to do. */
-export function openSqliteStore(options: SqliteStoreOptions): Store {
-  return new SqliteStore(options);
+/** Opens or makes the store. Rejects with StoreError saying what is wrong with the file and what to do. */
+export async function openSqliteStore(
+  options: SqliteStoreOptions,
+): Promise<Store> {
+  const {
+    file,
+    history = HISTORY_LIMITS,
+    audit = AUDIT_LIMITS,
+    lockTimeout = 5000,
+  } = options;
+  const database = new DatabaseClient({ file, history, audit, lockTimeout });
+  try {
+    return new SqliteStore(options, database, await database.loaded);
+  } catch (thrown) {
+    await database.close().catch(() => undefined);
+    throw thrown;
+  }
 }
 
-/** Each read is one synchronous step, so a listing and its revision belong together. Resources are read from memory; the file is for the next start. */
+/** Resources are read from memory, so a listing and its revision belong together. The file is for the next start; its thread alone waits for the disk. */
 class SqliteStore implements Store, History {
   readonly id: string;
   readonly #clock: Clock;
-  readonly #limits: HistoryLimits;
-  readonly #database: DatabaseSync;
-  readonly #statements: Statements;
+  readonly #database: DatabaseClient;
   readonly #table = new ResourceTable();
   readonly #sum = new ResourceSum();
   readonly #newest: WatchSource<number>;
   readonly #recent: RecentChanges;
-  readonly #size: { rows: number; bytes: number };
-  readonly #audit: SqliteAudit;
+  readonly #endings: Endings;
   readonly #health: WriteHealth;
+  readonly #slow: MachineFault;
   readonly #group: GroupCommit;
   readonly #closing = new AbortController();
+  /** The history reaches from here to the newest revision. */
+  #compacted: number;
   #branches: Branches;
 
-  constructor(options: SqliteStoreOptions) {
-    const {
-      clock,
-      file,
-      logger = silentLogger,
-      history = HISTORY_LIMITS,
-      audit = AUDIT_LIMITS,
-      lockTimeout = 5000,
-    } = options;
+  constructor(
+    { clock, file, logger = silentLogger }: SqliteStoreOptions,
+    database: DatabaseClient,
+    loaded: Loaded,
+  ) {
     this.#clock = clock;
-    this.#limits = history;
-    this.#database = openDatabase(file, lockTimeout);
-    try {
-      this.#statements = prepare(this.#database);
-      this.#audit = new SqliteAudit(this.#database, audit, clock);
-      this.id = this.#statements.id();
-      this.#newest = watchSource(this.#statements.revision());
-      this.#branches = Branches.before(this.#statements.branches());
-      this.#recent = new RecentChanges(this.#newest.value);
-      this.#size = this.#statements.historySize();
-      for (const resource of this.#statements.all()) {
-        this.#table.put(keyOf(resource), resource);
-        this.#sum.add(resource);
-      }
-      this.#sum.check(this.#statements.sum(), this.#newest.value, file);
-    } catch (thrown) {
-      throw closeFailed(this.#database, file, thrown);
+    this.#database = database;
+    this.#endings = new Endings(clock);
+    this.id = loaded.id;
+    this.#newest = watchSource(loaded.revision);
+    this.#compacted = loaded.revision - loaded.rows;
+    this.#branches = Branches.before(loaded.branches);
+    this.#recent = new RecentChanges(loaded.revision);
+    for (const resource of loaded.resources) {
+      this.#table.put(keyOf(resource), resource);
+      this.#sum.add(resource);
     }
+    this.#sum.check(loaded.sum, loaded.revision, file);
     this.#group = new GroupCommit({
-      clock,
       find: (key) => this.#table.get(key),
       newest: () => this.#newest.value,
       commit: (writes, acts) => this.#commit(writes, acts),
     });
-    const probe = (): void => this.#probe();
+    const probe = (): Promise<void> =>
+      this.#written(this.#database.call("probe"));
     this.#health = new WriteHealth({ clock, logger, file, probe });
+    this.#slow = new MachineFault({
+      part: "store",
+      logger,
+      begins: `the disk of ${file} is slow: changes wait for it, and reads go on`,
+      ends: `the disk of ${file} writes in time again`,
+    });
   }
 
   get fault(): string | undefined {
@@ -224,32 +228,27 @@ class SqliteStore implements Store, History {
   }
 
   audited(query: AuditQuery): Promise<AuditPage> {
-    return step(() => {
-      this.#checkOpen();
-      return this.#read(() => this.#audit.read(query));
-    });
+    return this.#read(() => this.#database.call("audited", query));
   }
 
   watch(after: number, signal: AbortSignal): AsyncIterable<Change> {
     return follow(this, after, signal);
   }
 
-  read(after: number, limit: number): readonly Change[] {
-    const newest = this.#newest.value;
-    const compacted = newest - this.#size.rows;
-    if (after < compacted || after > newest)
-      throw new CompactedError(after, compacted, newest);
-    return (
-      this.#recent.read(after, limit) ??
-      this.#read(() => this.#statements.changes(after, limit))
+  async read(after: number, limit: number): Promise<readonly Change[]> {
+    this.#checkHistory(after);
+    const recent = this.#recent.read(after, limit);
+    if (recent !== undefined) return recent;
+    const changes = await this.#read(() =>
+      this.#database.call("changes", after, limit),
     );
+    // Meanwhile a write may have dropped the oldest.
+    this.#checkHistory(after);
+    return changes;
   }
 
   note(name: string): Promise<string | undefined> {
-    return step(() => {
-      this.#checkOpen();
-      return this.#read(() => this.#statements.note(name));
-    });
+    return this.#read(() => this.#database.call("note", name));
   }
 
   setNote(name: string, value: string): Promise<void> {
@@ -257,29 +256,23 @@ class SqliteStore implements Store, History {
   }
 
   notes(prefix: string): Promise<ReadonlyMap<string, string>> {
-    return step(() => {
-      this.#checkOpen();
-      return this.#read(() => this.#statements.notes(prefix));
-    });
+    return this.#read(() => this.#database.call("notes", prefix));
   }
 
-  setNotes(notes: ReadonlyMap<string, string | undefined>): Promise<void> {
-    return step(() =>
-      this.#transaction(() => {
-        for (const [name, value] of notes)
-          this.#statements.setNote(name, value);
-      }),
-    );
+  async setNotes(
+    notes: ReadonlyMap<string, string | undefined>,
+  ): Promise<void> {
+    this.#checkOpen();
+    await this.#written(this.#database.call("setNotes", notes));
   }
 
-  close(): Promise<void> {
-    return step(() => {
-      if (this.#closing.signal.aborted) return;
-      this.#group.flush();
-      this.#closing.abort();
-      this.#health.close();
-      this.#database.close();
-    });
+  async close(): Promise<void> {
+    if (this.#closing.signal.aborted) return;
+    this.#closing.abort();
+    await this.#group.idle();
+    this.#health.close();
+    this.#slow.close();
+    await this.#database.close();
   }
 
   #checkOpen(): void {
@@ -287,54 +280,38 @@ class SqliteStore implements Store, History {
       throw new StoreError("the store is closed");
   }
 
-  /** All of it is on the disk when this returns, or none of it ever was. Throws StoreError where the machine does not let it be written. */
-  #transaction<T>(run: () => T): T {
+  /** Throws CompactedError where the history does not hold what came after the revision. */
+  #checkHistory(after: number): void {
+    const newest = this.#newest.value;
+    if (after < this.#compacted || after > newest)
+      throw new CompactedError(after, this.#compacted, newest);
+  }
+
+  /** Rejects with StoreError where the machine does not let it be read. */
+  async #read<T>(read: () => Promise<T>): Promise<T> {
     this.#checkOpen();
-    const before = { ...this.#size };
-    this.#audit.begin();
     try {
-      // One whose end failed twice is open still.
-      this.#rollBack();
-      this.#database.exec("BEGIN IMMEDIATE");
-      const result = run();
-      this.#database.exec("COMMIT");
-      this.#health.well();
-      return result;
+      return await read();
     } catch (thrown) {
-      Object.assign(this.#size, before);
-      this.#audit.undo();
-      const error = asStoreError("written", thrown);
-      try {
-        this.#rollBack();
-      } catch {
-        // The next transaction begins with it.
-      }
-      if (error instanceof StoreError) this.#health.failed(error);
-      throw error;
+      if (thrown instanceof StoreError) countMachineError("store", thrown);
+      throw thrown;
     }
   }
 
-  /** SQLite rolls back by itself where the disk is full or failing. */
-  #rollBack(): void {
-    if (this.#database.isTransaction) this.#database.exec("ROLLBACK");
-  }
-
-  /** Leaves nothing behind, and is on the disk all the same. */
-  #probe(): void {
-    this.#transaction(() => {
-      this.#statements.setNote(PROBE, PROBE);
-      this.#statements.setNote(PROBE, undefined);
-    });
-  }
-
-  /** Throws StoreError where the machine does not let it be read. */
-  #read<T>(run: () => T): T {
+  /** The result of a write: what became of it, and how long it took, says how well the disk is. */
+  async #written<T>(writing: Promise<T>): Promise<T> {
+    const cancel = this.#clock.after(SLOW, () =>
+      this.#slow.failed(new SlowDisk()),
+    );
     try {
-      return run();
+      const result = await writing;
+      this.#health.well();
+      return result;
     } catch (thrown) {
-      const error = asStoreError("read", thrown);
-      if (error instanceof StoreError) countMachineError("store", error);
-      throw error;
+      if (thrown instanceof StoreError) this.#health.failed(thrown);
+      throw thrown;
+    } finally {
+      cancel();
     }
   }
 
@@ -343,26 +320,23 @@ class SqliteStore implements Store, History {
     return this.#group.run(plan);
   }
 
-  #commit(writes: readonly Write[], acts: readonly Act[]): void {
-    const before = this.#branches;
-    const branches =
-      writes.length > 0 ? before.begin(this.#newest.value) : before;
+  async #commit(writes: readonly Write[], acts: readonly Act[]): Promise<void> {
+    const changes = writes.length > 0;
+    const newest = this.#newest.value + writes.length;
+    const branches = changes
+      ? this.#branches.begin(this.#newest.value)
+      : this.#branches;
     const sum = this.#sum.after(writes);
-    this.#transaction(() => {
-      if (writes.length > 0)
-        this.#statements.setSum(
-          sumNote(this.#newest.value + writes.length, sum),
-        );
-      if (branches !== before)
-        this.#statements.setBranches(branches.toString());
-      this.#audit.add(acts, this.#clock.wall());
-      for (const { key, before, after, revision } of writes) {
-        const body = JSON.stringify(after ?? before);
-        if (after === undefined) this.#statements.remove(key);
-        else this.#statements.put(key, body);
-        this.#record(revision, typeOf(before, after), body);
-      }
-    });
+    const kept = await this.#written(
+      this.#database.call("commit", {
+        rows: writes.map(rowOf),
+        sum: changes ? sumNote(newest, sum) : undefined,
+        branches: branches === this.#branches ? undefined : branches.toString(),
+        acts,
+        at: this.#clock.wall(),
+        erasable: this.#endings.erasable,
+      }),
+    );
     this.#branches = branches;
     this.#sum.set(sum);
     // Readers and watchers may look only once the changes cannot be lost any more.
@@ -375,25 +349,20 @@ class SqliteStore implements Store, History {
       const created = before === undefined;
       this.#recent.add({ revision, type, created, resource });
     }
-    this.#newest.set(this.#newest.value + writes.length);
+    this.#compacted = newest - kept;
+    this.#newest.set(newest);
   }
+}
 
-  #record(revision: number, type: ChangeType, body: string): void {
-    this.#statements.record(revision, type, body);
-    this.#size.rows += 1;
-    this.#size.bytes += Buffer.byteLength(body);
-    this.#compact();
-  }
+function rowOf({ key, before, after, revision }: Write): WrittenRow {
+  const body = JSON.stringify(after ?? before);
+  return { key, revision, type: typeOf(before, after), body };
+}
 
-  /** Takes the oldest out until the history is within its limits; the newest change always stays. */
-  #compact(): void {
-    const { rows, bytes } = this.#limits;
-    while (
-      this.#size.rows > rows ||
-      (this.#size.bytes > bytes && this.#size.rows > 1)
-    ) {
-      this.#size.bytes -= this.#statements.dropOldest();
-      this.#size.rows -= 1;
-    }
+class SlowDisk extends Error {
+  readonly code = "SLOW";
+
+  constructor() {
+    super(`a write has taken more than ${SLOW / 1000} s so far`);
   }
 }

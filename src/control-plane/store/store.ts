@@ -159,7 +159,7 @@ export class StoreError extends Error {
   constructor(
     message: string,
     options: ErrorOptions & {
-      readonly code?: string;
+      readonly code?: string | undefined;
       readonly damaged?: boolean;
     } = {},
   ) {

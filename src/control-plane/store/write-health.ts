@@ -12,14 +12,15 @@ export interface WriteHealthOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly file: string;
-  /** A write that changes nothing. Throws where it fails. */
-  readonly probe: () => void;
+  /** A write that changes nothing, and tells of itself by `well` and `failed`. Rejects where it fails. */
+  readonly probe: () => Promise<void>;
 }
 
 export class WriteHealth {
   readonly #options: WriteHealthOptions;
   readonly #machine: MachineFault;
   #cancel: Cancel | undefined;
+  #trying = false;
 
   constructor(options: WriteHealthOptions) {
     const { logger, file } = options;
@@ -39,7 +40,7 @@ export class WriteHealth {
 
   failed(error: StoreError): void {
     this.#machine.failed(error);
-    this.#cancel ??= this.#options.clock.every(AGAIN, () => this.#try());
+    this.#cancel ??= this.#options.clock.every(AGAIN, () => void this.#try());
   }
 
   well(): void {
@@ -54,16 +55,19 @@ export class WriteHealth {
     this.#machine.close();
   }
 
-  /** A success tells of itself by `well`, and a failure by `failed`. */
-  #try(): void {
+  async #try(): Promise<void> {
+    if (this.#trying) return;
+    this.#trying = true;
     try {
-      this.#options.probe();
+      await this.#options.probe();
     } catch (thrown) {
       if (!(thrown instanceof StoreError))
         this.#options.logger.error(
           { reason: messageOf(thrown) },
           "the store cannot be tried: a defect",
         );
+    } finally {
+      this.#trying = false;
     }
   }
 }

@@ -19,7 +19,7 @@ import { enrolRaw, openRaw } from "../../support/control-plane/raw-sidecar.ts";
 
 const GATHER = { quiet: 10, most: 100 };
 
-function open(file: string): Store {
+function open(file: string): Promise<Store> {
   return openSqliteStore({ file, clock: systemClock });
 }
 
@@ -29,17 +29,17 @@ for (const backup of ["stopped", "running"] as const)
     async (t) => {
       const directory = t.testdir();
       const [file, kept] = [join(directory, "a.sqlite"), join(directory, "b")];
-      let store = open(file);
+      let store = await open(file);
       await store.put(MESH, "absent");
       if (backup === "running") {
         await store.put(service("payments"), "absent");
         await store.close();
         copyFileSync(file, kept);
-        store = open(file);
+        store = await open(file);
       } else {
         await store.close();
         copyFileSync(file, kept);
-        store = open(file);
+        store = await open(file);
         await store.put(service("payments"), "absent");
       }
       await store.put(service("orders"), "absent");
@@ -60,7 +60,7 @@ for (const backup of ["stopped", "running"] as const)
 
       rmSync(file);
       copyFileSync(kept, file);
-      store = open(file);
+      store = await open(file);
       t.teardown(() => store.close());
       // The same names get the same versions, and are not the same.
       await store.put(

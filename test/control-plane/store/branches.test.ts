@@ -8,16 +8,16 @@ import type { Store } from "../../../src/control-plane/store/store.ts";
 import { fakeClock } from "../../support/clocks/fake-clock.ts";
 import { service } from "../../support/control-plane/store-contract/fixtures.ts";
 
-function open(file: string): Store {
+function open(file: string): Promise<Store> {
   return openSqliteStore({ file, clock: fakeClock() });
 }
 
 void t.test("openings that write nothing begin no branch", async (t) => {
   const file = join(t.testdir(), "store.sqlite");
-  const empty = open(file);
+  const empty = await open(file);
   t.equal(empty.branch, "");
   await empty.close();
-  const first = open(file);
+  const first = await open(file);
   await first.put(service("a"), "absent");
   const { branch } = first;
   t.not(branch, "");
@@ -25,7 +25,7 @@ void t.test("openings that write nothing begin no branch", async (t) => {
   t.equal(first.branch, branch, "a branch is that of all writes of an opening");
   await first.setNote("x", "y");
   await first.close();
-  const second = open(file);
+  const second = await open(file);
   t.teardown(() => second.close());
   t.equal(second.branch, branch);
   t.ok(second.has({ branch, revision: 2 }));
@@ -47,11 +47,11 @@ void t.test("openings that write nothing begin no branch", async (t) => {
 void t.test("two copies of a store go on in two branches", async (t) => {
   const directory = t.testdir();
   const [one, two] = [join(directory, "1"), join(directory, "2")];
-  const first = open(one);
+  const first = await open(one);
   await first.put(service("a"), "absent");
   await first.close();
   copyFileSync(one, two);
-  const [left, right] = [open(one), open(two)];
+  const [left, right] = [await open(one), await open(two)];
   for (const store of [left, right]) {
     t.teardown(() => store.close());
     await store.put(service("b"), "absent");

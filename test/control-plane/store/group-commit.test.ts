@@ -2,13 +2,11 @@
 import t from "tap";
 import {
   GroupCommit,
-  LONGEST_WAIT,
-  MOST_WAITING,
   type Plan,
   type Write,
 } from "../../../src/control-plane/store/group-commit.ts";
+import { nextTurn } from "../../../src/core/slices.ts";
 import type { Resource } from "../../../src/resources/envelope.ts";
-import { fakeClock } from "../../support/clocks/fake-clock.ts";
 
 function key(name: string): Write["key"] {
   return { kind: "Service", namespace: "shop", name };
@@ -49,24 +47,25 @@ const look =
   });
 
 interface Disk {
-  readonly clock: ReturnType<typeof fakeClock>;
   readonly group: GroupCommit;
   readonly flushes: Write[][];
   full: boolean;
+  /** A flush takes as long as this. */
+  slow: Promise<unknown>;
 }
 
 function disk(): Disk {
   const table = new Map<string, Resource>();
   const flushes: Write[][] = [];
-  const clock = fakeClock();
   const made: Disk = {
-    ...{ clock, flushes },
+    flushes,
     full: false,
+    slow: Promise.resolve(),
     group: new GroupCommit({
-      clock,
       find: ({ name }) => table.get(name),
       newest: () => flushes.flat().length,
-      commit(writes) {
+      async commit(writes) {
+        await made.slow;
         if (made.full) throw new Error("the disk is full");
         for (const { key: each, after } of writes)
           if (after !== undefined) table.set(each.name, after);
@@ -126,51 +125,22 @@ void t.test("what the disk does not take is nobody's", async (t) => {
   t.equal(await group.run(put("b", undefined)), 2, "as if nothing had been");
 });
 
-void t.test("it can be flushed before its time", async (t) => {
-  const { group, flushes } = disk();
-  const written = group.run(put("a", undefined));
-  t.equal(flushes.length, 0);
-  group.flush();
-  t.equal(flushes.length, 1);
-  t.equal(await written, 1);
-  await new Promise((resolve) => setImmediate(resolve));
-  t.equal(flushes.length, 1);
-});
-
-void t.test(
-  "a writer that never pauses postpones nothing: by count",
-  async (t) => {
-    const { group, flushes } = disk();
-    const written: Promise<number>[] = [];
-    // No turn of the event loop comes between them.
-    for (let count = 0; count < 2 * MOST_WAITING + 1; count += 1) {
-      written.push(group.run(put(`s${count}`, undefined)));
-      await Promise.resolve();
-    }
-    t.same(
-      flushes.map(({ length }) => length),
-      [MOST_WAITING, MOST_WAITING],
-    );
-    t.equal(await written.at(-1), 2 * MOST_WAITING + 1, "the rest follows");
-    t.equal(flushes.length, 3);
-  },
-);
-
-void t.test("a writer that never pauses postpones nothing: by age", (t) => {
-  const { group, flushes, clock } = disk();
-  const run = (name: string): void => void group.run(put(name, undefined));
-  run("a");
-  clock.advance(LONGEST_WAIT - 1);
-  run("b");
-  t.equal(flushes.length, 0);
-  clock.advance(1);
-  run("c");
-  t.equal(flushes.length, 1);
-  t.equal(flushes[0]?.length, 3);
-  // The next ones are counted from their own first.
-  run("d");
-  clock.advance(LONGEST_WAIT - 1);
-  run("e");
-  t.equal(flushes.length, 1);
-  t.end();
+void t.test("what comes while the disk writes is the next flush", async (t) => {
+  const made = disk();
+  const { group, flushes } = made;
+  const { promise, resolve } = Promise.withResolvers<undefined>();
+  made.slow = promise;
+  const first = group.run(put("a", undefined));
+  await nextTurn();
+  const later = [group.run(put("a", 1)), group.run(put("b", undefined))];
+  const idle = group.idle();
+  await nextTurn();
+  t.same(flushes, [], "none is planned on what is not on the disk yet");
+  resolve(undefined);
+  t.same(await Promise.all([first, ...later]), [1, 2, 3]);
+  t.same(
+    flushes.map(({ length }) => length),
+    [1, 2],
+  );
+  await idle;
 });

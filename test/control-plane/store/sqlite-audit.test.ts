@@ -23,9 +23,9 @@ async function authorsIn(store: Store): Promise<string> {
 
 void t.test("what each takes is known after a restart", async (t) => {
   const file = join(t.testdir(), "store.sqlite");
-  const open = (): Store =>
+  const open = (): Promise<Store> =>
     openSqliteStore({ file, clock: fakeClock(), audit: AUDIT });
-  const first = open();
+  const first = await open();
   await first.record(["a", "b", "a", ...Array<string>(9).fill("x")].map(actBy));
   await first.close();
 
@@ -34,7 +34,7 @@ void t.test("what each takes is known after a restart", async (t) => {
   older.exec("DROP INDEX audit_by_author");
   older.close();
 
-  const second = open();
+  const second = await open();
   await second.record(["x", "x", "c"].map(actBy));
   t.equal(await authorsIn(second), "cxxxxxxxxaba");
   await second.close();

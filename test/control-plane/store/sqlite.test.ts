@@ -29,14 +29,12 @@ import {
 } from "../../support/control-plane/store-contract/fixtures.ts";
 
 storeContract(t, "sqlite store", ({ directory, clock, history, audit }) =>
-  Promise.resolve(
-    openSqliteStore({
-      file: join(directory, "store.sqlite"),
-      clock,
-      ...(history === undefined ? {} : { history }),
-      ...(audit === undefined ? {} : { audit }),
-    }),
-  ),
+  openSqliteStore({
+    file: join(directory, "store.sqlite"),
+    clock,
+    ...(history === undefined ? {} : { history }),
+    ...(audit === undefined ? {} : { audit }),
+  }),
 );
 
 const WRITER_PUTS = 200;
@@ -70,7 +68,7 @@ async function killWriter(file: string, acknowledged: number): Promise<number> {
       "--eval",
       `const { openSqliteStore } = await import("${sources}control-plane/store/sqlite.ts");
        const { systemClock } = await import("${sources}core/clock.ts");
-       const store = openSqliteStore({ file: process.argv[1], clock: systemClock });
+       const store = await openSqliteStore({ file: process.argv[1], clock: systemClock });
        for (let port = 1 + (await store.revision()); ; port += 1) {
          await store.transact(Array.from({ length: ${WRITER_PUTS} }, (_, count) => ({
            resource: { apiVersion: "v1", kind: "Service", metadata: { name: "s" + count }, spec: { port } },
@@ -102,13 +100,13 @@ function snapshotFiles(from: string, to: string): void {
 void t.test("every acknowledged write is in the files at once", async (t) => {
   const directory = t.testdir();
   const file = join(directory, "store.sqlite");
-  const store = openSqliteStore({ file, clock: fakeClock() });
+  const store = await openSqliteStore({ file, clock: fakeClock() });
   for (let count = 1; count <= 20; count += 1) {
     await store.put(service("a", count), undefined);
     await store.setNote("count", String(count));
     const copy = join(directory, `copy-${count}.sqlite`);
     snapshotFiles(file, copy);
-    const after = openSqliteStore({ file: copy, clock: fakeClock() });
+    const after = await openSqliteStore({ file: copy, clock: fakeClock() });
     t.equal(after.id, store.id);
     t.equal(await after.revision(), count);
     t.same((await after.get(key("a")))?.spec, { ports: [{ port: count }] });
@@ -121,11 +119,11 @@ void t.test("every acknowledged write is in the files at once", async (t) => {
 void t.test("trap 18: a store that is opened again keeps times", async (t) => {
   const file = join(t.testdir(), "store.sqlite");
   const clock = fakeClock();
-  const first = openSqliteStore({ file, clock });
+  const first = await openSqliteStore({ file, clock });
   const written = await first.put(service("a", 1), undefined);
   await first.close();
   clock.advance(3_600_000);
-  const again = openSqliteStore({ file, clock });
+  const again = await openSqliteStore({ file, clock });
   const at = written.metadata.creationTimestamp;
   t.type(at, "string");
   t.equal((await again.get(key("a")))?.metadata.creationTimestamp, at);
@@ -139,7 +137,7 @@ void t.test(
   async (t) => {
     const directory = t.testdir();
     const file = join(directory, "store.sqlite");
-    const store = openSqliteStore({ file, clock: fakeClock() });
+    const store = await openSqliteStore({ file, clock: fakeClock() });
     await store.put(service("a", 1), undefined);
     await store.put(service("a", 2), undefined);
     const torn = join(directory, "torn.sqlite");
@@ -147,7 +145,7 @@ void t.test(
     const { size } = statSync(`${torn}-wal`);
     const { truncate } = await import("node:fs/promises");
     await truncate(`${torn}-wal`, size - 100);
-    const after = openSqliteStore({ file: torn, clock: fakeClock() });
+    const after = await openSqliteStore({ file: torn, clock: fakeClock() });
     t.equal(await after.revision(), 1);
     await after.close();
     await store.close();
@@ -159,7 +157,7 @@ void t.test(
   async (t) => {
     const directory = t.testdir();
     const file = join(directory, "store.sqlite");
-    const store = openSqliteStore({ file, clock: fakeClock() });
+    const store = await openSqliteStore({ file, clock: fakeClock() });
     await store.put(service("a", 1), undefined, AUTHOR);
     const before = statSync(`${file}-wal`).size;
     await store.transact(
@@ -175,7 +173,7 @@ void t.test(
         `${torn}-wal`,
         before + Math.floor((after - before) * share),
       );
-      const opened = openSqliteStore({ file: torn, clock: fakeClock() });
+      const opened = await openSqliteStore({ file: torn, clock: fakeClock() });
       const { resources, revision } = await opened.list("Service");
       const whole = share === 1;
       t.equal(resources.length, whole ? 301 : 1, `${share} of it`);
@@ -194,7 +192,7 @@ void t.test(
     const file = join(t.testdir(), "store.sqlite");
     for (const acknowledged of [1, 3, 6]) {
       const last = await killWriter(file, acknowledged);
-      const store = openSqliteStore({ file, clock: fakeClock() });
+      const store = await openSqliteStore({ file, clock: fakeClock() });
       const { resources } = await store.list("Service");
       const ports = new Set(
         resources.map(({ spec }) => (spec as { port: number }).port),
@@ -219,7 +217,7 @@ void t.test(
   "a transaction that the disk refuses halfway leaves the store as it was",
   async (t) => {
     const file = join(t.testdir(), "store.sqlite");
-    const made = openSqliteStore({ file, clock: fakeClock() });
+    const made = await openSqliteStore({ file, clock: fakeClock() });
     await made.put(service("a"), "absent");
     await made.close();
     const database = new DatabaseSync(file);
@@ -227,7 +225,7 @@ void t.test(
       "CREATE TRIGGER full BEFORE INSERT ON resources WHEN NEW.name = 'c' BEGIN SELECT RAISE(ABORT, 'the disk is full'); END",
     );
     database.close();
-    const store = openSqliteStore({ file, clock: fakeClock() });
+    const store = await openSqliteStore({ file, clock: fakeClock() });
     await t.rejects(
       store.transact([put("b"), put("a", undefined, 81), put("c")]),
       /the disk is full/,
@@ -253,12 +251,12 @@ void t.test(
       clock: fakeClock(),
       history: { rows: 3, bytes: 1e6 },
     };
-    const first = openSqliteStore(options);
+    const first = await openSqliteStore(options);
     for (let count = 1; count <= 4; count += 1)
       await first.put(service("a", count), undefined);
     await first.remove(key("a"));
     await first.close();
-    const second = openSqliteStore(options);
+    const second = await openSqliteStore(options);
     t.equal(second.id, first.id);
     t.equal(await second.revision(), 5, "kept although the last write removed");
     t.same(
@@ -282,7 +280,7 @@ void t.test(
 void t.test("the file is its owner's alone", async (t) => {
   const directory = t.testdir({ "open.sqlite": "" });
   const file = join(directory, "open.sqlite");
-  const store = openSqliteStore({ file, clock: fakeClock() });
+  const store = await openSqliteStore({ file, clock: fakeClock() });
   await store.put(service("a"), undefined);
   for (const path of [file, `${file}-wal`])
     t.equal(statSync(path).mode & 0o777, 0o600, path);
@@ -293,14 +291,14 @@ void t.test(
   "a damaged database is refused with the page, and stays as it is",
   async (t) => {
     const file = join(t.testdir(), "store.sqlite");
-    const made = openSqliteStore({ file, clock: fakeClock() });
+    const made = await openSqliteStore({ file, clock: fakeClock() });
     for (let count = 0; count < 200; count += 1)
       await made.put(service(`s${count}`), undefined);
     await made.close();
     const bytes = readFileSync(file);
     bytes.fill(0xff, 5 * 4096, bytes.length - 4096);
     writeFileSync(file, bytes);
-    t.throws(() => openSqliteStore({ file, clock: fakeClock() }), {
+    await t.rejects(openSqliteStore({ file, clock: fakeClock() }), {
       name: "StoreError",
       damaged: true,
       message:
@@ -314,15 +312,15 @@ void t.test(
   "a file that cannot serve is refused with what to do",
   async (t) => {
     const directory = t.testdir();
-    const open = (name: string): void => {
-      openSqliteStore({
+    const open = async (name: string): Promise<void> => {
+      await openSqliteStore({
         file: join(directory, name),
         clock: fakeClock(),
         lockTimeout: 10,
       });
     };
     writeFileSync(join(directory, "text"), "no database ".repeat(100));
-    t.throws(() => open("text"), {
+    await t.rejects(open("text"), {
       name: "StoreError",
       message: /damaged or not a database.*backup/,
     });
@@ -330,24 +328,28 @@ void t.test(
     const other = new DatabaseSync(join(directory, "other"));
     other.exec("CREATE TABLE things (name TEXT)");
     other.close();
-    t.throws(() => open("other"), /database of another program/);
+    await t.rejects(open("other"), /database of another program/);
 
-    openSqliteStore({ file: join(directory, "newer"), clock: fakeClock() });
-    t.throws(() => open("newer"), /in use by another process/);
+    const newer = await openSqliteStore({
+      file: join(directory, "newer"),
+      clock: fakeClock(),
+    });
+    await t.rejects(open("newer"), /in use by another process/);
+    await newer.close();
 
-    const made = openSqliteStore({
+    const made = await openSqliteStore({
       file: join(directory, "schema"),
       clock: fakeClock(),
     });
-    void made.close();
+    await made.close();
     const schema = new DatabaseSync(join(directory, "schema"));
     schema.exec("PRAGMA user_version = 9");
     schema.close();
-    t.throws(() => open("schema"), /schema version 9.*reads version 1/);
+    await t.rejects(open("schema"), /schema version 9.*reads version 1/);
 
-    t.throws(() => open(`text/x`), /cannot be opened/);
+    await t.rejects(open(`text/x`), /cannot be opened/);
 
-    const broken = openSqliteStore({
+    const broken = await openSqliteStore({
       file: join(directory, "body"),
       clock: fakeClock(),
     });
@@ -356,7 +358,7 @@ void t.test(
     const body = new DatabaseSync(join(directory, "body"));
     body.exec("UPDATE resources SET body = '{'");
     body.close();
-    t.throws(() => open("body"), {
+    await t.rejects(open("body"), {
       name: "StoreError",
       damaged: true,
       message: /damaged or not a database \(Service shop\/a: .*backup/,

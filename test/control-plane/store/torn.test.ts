@@ -12,7 +12,7 @@ import {
   service,
 } from "../../support/control-plane/store-contract/fixtures.ts";
 
-function open(file: string): Store {
+function open(file: string): Promise<Store> {
   const history = { rows: 100, bytes: 1_000_000 };
   return openSqliteStore({ file, clock: fakeClock(), history });
 }
@@ -36,18 +36,18 @@ void t.test("a mixture of two databases is not opened", async (t) => {
   const directory = t.testdir();
   const file = join(directory, "store.sqlite");
   const torn = join(directory, "torn.sqlite");
-  const before = open(file);
+  const before = await open(file);
   await write(before, 1000);
   await before.close();
   copyFileSync(file, torn);
-  const after = open(file);
+  const after = await open(file);
   await write(after, 3000);
   // As a kill leaves it.
   copyFileSync(`${file}-wal`, `${torn}-wal`);
   await after.close();
   for (const time of ["first", "second"])
-    t.throws(
-      () => open(torn),
+    await t.rejects(
+      open(torn),
       {
         name: "StoreError",
         damaged: true,
@@ -55,14 +55,14 @@ void t.test("a mixture of two databases is not opened", async (t) => {
       },
       `the ${time} time`,
     );
-  const whole = open(file);
+  const whole = await open(file);
   t.teardown(() => whole.close());
   t.match(await whole.get(key("s7")), { spec: { ports: [{ port: 3000 }] } });
 });
 
 void t.test("a version that knows no sum may write in between", async (t) => {
   const file = join(t.testdir(), "store.sqlite");
-  const first = open(file);
+  const first = await open(file);
   await first.put(service("a"), "absent");
   await first.close();
   const older = new DatabaseSync(file);
@@ -74,15 +74,15 @@ void t.test("a version that knows no sum may write in between", async (t) => {
   older.prepare(sql).run(body);
   older.prepare("INSERT INTO history VALUES (2, 'create', ?)").run(body);
   older.close();
-  const second = open(file);
+  const second = await open(file);
   await second.remove(key("a"));
   await second.put(service("b", 81), undefined);
   await second.close();
-  const third = open(file);
+  const third = await open(file);
   t.equal(await third.revision(), 4);
   await third.close();
   const lost = new DatabaseSync(file);
   lost.exec("DELETE FROM history WHERE revision = 4");
   lost.close();
-  t.throws(() => open(file), { name: "StoreError" });
+  await t.rejects(open(file), { name: "StoreError" });
 });

@@ -39,10 +39,11 @@ export interface Enrolling {
 export async function startEnrolment(
   t: Scope,
   options: Partial<EnrolmentOptions> = {},
-  open: (clock: FakeClock) => Store = (clock) => openMemoryStore({ clock }),
+  open: (clock: FakeClock) => Store | Promise<Store> = (clock) =>
+    openMemoryStore({ clock }),
 ): Promise<Enrolling> {
   const clock = fakeClock();
-  const store = open(clock);
+  const store = await open(clock);
   const meters = makeControlPlaneMeters(makeMetrics({ maxSeries: 100 }));
   const authority = await openAuthority({
     directory: await temporaryDirectory(t),

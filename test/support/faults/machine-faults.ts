@@ -239,7 +239,7 @@ export const readOnlyDisk: TakeAway = (_process, state) => {
 
 /** The same under an open database, as with a file system that found itself damaged: what is open is open, and no call that writes gets through. */
 export const readOnlyDatabase: TakeAway = (process, state) =>
-  failingCalls(
+  injectedCalls(
     "pwrite64,pwritev,ftruncate,fallocate,fsync,fdatasync,rename,unlink",
     "EROFS",
   )(process, state);
@@ -264,8 +264,8 @@ export const blockedLog: TakeAway = (process) => {
   return () => process.unblockLog();
 };
 
-/** System calls of the process fail, as strace has them fail: what no limit and no mount brings about. */
-export function failingCalls(calls: string, error: string): TakeAway {
+/** System calls of the process fail (`error=EIO`) or are slow (`delay_enter=MICROSECONDS`), as strace has it: what no limit and no mount brings about. */
+export function injectedCalls(calls: string, fault: string): TakeAway {
   return ({ pid }) => {
     if (spawnSync("strace", ["-V"], { stdio: "ignore" }).status !== 0)
       return undefined;
@@ -273,7 +273,7 @@ export function failingCalls(calls: string, error: string): TakeAway {
       "strace",
       [
         ...["-f", "-qq", "-o", "/dev/null", "-p", String(pid)],
-        ...["-e", `trace=${calls}`, "-e", `inject=${calls}:error=${error}`],
+        ...["-e", `trace=${calls}`, "-e", `inject=${calls}:${fault}`],
       ],
       { stdio: "ignore" },
     );

@@ -112,14 +112,14 @@ void t.test(
 
 void t.test("a restart of the control plane forgets nothing", async (t) => {
   const file = join(await temporaryDirectory(t), "store.sqlite");
-  const store = openSqliteStore({ file, clock: systemClock });
+  const store = await openSqliteStore({ file, clock: systemClock });
   const plane = await startTestControlPlane(t, { store, gather: GATHER });
   await fill(t, plane);
   await use(plane, await startInstance(t, plane, "web-1"), ["a", "b"]);
   await plane.close();
   await store.close();
 
-  const reopened = openSqliteStore({ file, clock: systemClock });
+  const reopened = await openSqliteStore({ file, clock: systemClock });
   const { authority } = plane;
   const back = await startTestControlPlane(t, { store: reopened, authority });
   t.after(() => reopened.close());
