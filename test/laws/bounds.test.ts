@@ -13,6 +13,7 @@ import { DEFAULT_LIMITS } from "../../src/proxy/downstream/limits.ts";
 import { makeMeters } from "../../src/telemetry/meters.ts";
 import { makeReplayBudget } from "../../src/proxy/exchange/replay.ts";
 import { makeServing } from "../../src/proxy/downstream/serving.ts";
+import { LongLived } from "../../src/proxy/exchange/long-lived.ts";
 import { watchIdle } from "../../src/proxy/exchange/time/idle.ts";
 import { makeClusters } from "../../src/proxy/upstream/cluster/clusters.ts";
 import { poolSettingsOf } from "../../src/proxy/upstream/cluster/places.ts";
@@ -107,6 +108,7 @@ void t.test("requests over the bound are 503 OVERLOADED", async (t) => {
       limits: DEFAULT_LIMITS,
       buffers: UNBOUNDED,
       maxActive: 0,
+      longLived: new LongLived(0),
       policy: { changes: 0, current: undefined },
       fallen: new WeakMap(),
       short: false,

@@ -38,6 +38,8 @@ export interface LimitOptions {
   readonly memoryBytes?: Bytes;
   /** Bytes; no option of the command sets it. */
   readonly bufferedBytes?: Bytes;
+  /** Exchanges in flight; no option of the command sets it. */
+  readonly requests?: number;
 }
 
 /** What the process may use, as it finds it. */
@@ -92,7 +94,8 @@ export function resolveLimits(
     memoryBytes > 0
       ? Math.max(least, Math.min(most, Math.ceil(memoryBytes / part)))
       : most;
-  const requests = within(DEFAULT_LIMITS.requests, EXCHANGE, LEAST);
+  const requests =
+    options.requests ?? within(DEFAULT_LIMITS.requests, EXCHANGE, LEAST);
   const wanted =
     options.connections ??
     within(DEFAULT_LIMITS.connections, CONNECTION, LEAST);

@@ -5,6 +5,7 @@ import type { IdleWatcher } from "./time/idle.ts";
 import type { Buffers } from "../../wire/buffers.ts";
 import type { TransferLimits } from "./time/transfer-rate.ts";
 import type { Fallen, PolicyAge } from "./open-ended.ts";
+import type { LongLived } from "./long-lived.ts";
 import type { ReplayBudget } from "./replay.ts";
 
 export interface RelayHost {
@@ -20,6 +21,7 @@ export interface RelayHost {
   readonly fallen: Fallen;
   /** Exchanges in flight at most; over it, OVERLOADED. 0 at the last level of overload. */
   maxActive: number;
+  readonly longLived: LongLived;
   /** Memory is short, at whatever level: what holds some of it has to move. */
   short: boolean;
 }

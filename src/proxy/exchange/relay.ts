@@ -7,6 +7,7 @@
  * ```
  * Committed (law 2) from the first response byte that is passed on, or from the byte that the replay buffer cannot hold.
  */
+import { networkOf } from "../../core/text/network.ts";
 import { MeshError } from "../../mesh/errors.ts";
 import { EFFECTS, type Outcome } from "../../policy/outcome.ts";
 import type { Snapshot } from "../../policy/snapshot.ts";
@@ -71,6 +72,8 @@ export class Relay
   #responseEnded = false;
   /** The answer may go on without an end. */
   #endless = false;
+  /** Where it counts as long-lived, of a caller outside the mesh. */
+  #longLivedOf: string | undefined;
   #over = false;
 
   constructor(
@@ -105,8 +108,9 @@ export class Relay
     this.plan.budget.request(now);
     stream.receive(this);
     if (this.#over) return;
-    if (this.deadline > now) this.#try(now);
-    else this.#fail(outOfTime(this));
+    const refused = this.deadline > now ? this.#refusedLife() : outOfTime(this);
+    if (refused === undefined) this.#try(now);
+    else this.#fail(refused);
   }
 
   // ── the caller's side ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -181,6 +185,13 @@ export class Relay
     now: number,
   ): void {
     this.movedAt = this.host.idle.tick;
+    const flow = flowOf(this.stream.head, head);
+    this.#endless = flow !== undefined;
+    const refused = ended ? undefined : this.#refusedLife();
+    if (refused !== undefined) {
+      this.giveUp(refused);
+      return;
+    }
     const passed = this.plan.responseHead(head, attempt.target);
     this.spent?.enter("answering", now);
     if (this.#tunnel)
@@ -188,8 +199,6 @@ export class Relay
     this.record.answered(head, attempt.target.trusted);
     // The replay buffer has no use any more, but while the caller still sends it says that nothing need be kept.
     this.caller.release();
-    const flow = flowOf(this.stream.head, head);
-    this.#endless = flow !== undefined;
     if (flow === "endless") {
       this.host.idle.putOff(this);
       attempt.unlimited();
@@ -253,6 +262,19 @@ export class Relay
     const { grpc, caller, deadline } = this;
     const lasting = grpc && caller.goesOn && lasts(deadline, this.now());
     return this.#tunnel || this.#endless || lasting;
+  }
+
+  /** Why a caller outside the mesh may not hold one exchange more that has no end. */
+  #refusedLife(): MeshError | undefined {
+    const { plan, stream, host } = this;
+    const { peer, remoteAddress } = stream.connection;
+    if (peer !== undefined || !plan.callee || !this.#isOpenEnded)
+      return undefined;
+    if (this.#longLivedOf !== undefined) return undefined;
+    const source = networkOf(remoteAddress);
+    const refused = host.longLived.enter(source);
+    if (refused === undefined) this.#longLivedOf = source;
+    return refused;
   }
 
   idled(): void {
@@ -394,6 +416,8 @@ export class Relay
     this.#repeats?.cancel();
     this.caller.release();
     this.host.idle.leave(this);
+    if (this.#longLivedOf !== undefined)
+      this.host.longLived.leave(this.#longLivedOf);
     this.record.close(error, now);
   }
 }

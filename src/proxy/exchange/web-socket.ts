@@ -6,9 +6,10 @@
  *   caller ─data─▶  frames, masked   ─▶ relay ─▶ application        open ─conclude─▶ closing ─▶ over
  *   caller ◀─write─ frames, unmasked ◀─ relay ◀─ application             Close each way, then FIN; after CLOSE_GRACE: broken off
  * ```
+ * Where one side says Close or FIN of itself, the other has to follow: neither may hold the exchange for both.
  */
 import type { Timed } from "../../core/deadlines.ts";
-import type { MeshError } from "../../mesh/errors.ts";
+import { MeshError } from "../../mesh/errors.ts";
 import type { Code } from "../../mesh/reasons.ts";
 import type {
   RequestHead,
@@ -48,6 +49,11 @@ class Direction {
 
   constructor(masked: boolean) {
     this.#masked = masked;
+  }
+
+  /** The sender has said its last word. */
+  get closed(): boolean {
+    return this.#frames.closed;
   }
 
   to(sink: Sink): void {
@@ -98,7 +104,7 @@ export class WebSocketStream implements ServerStream, Timed {
   readonly connection: ServerConnectionInfo;
   dueAt = 0;
   dueSlot: number | undefined;
-  readonly #host: Pick<RelayHost, "clock" | "deadlines">;
+  readonly #host: Pick<RelayHost, "clock" | "deadlines" | "limits">;
   readonly #stream: ServerStream;
   readonly #record: Pick<RequestRecord, "opened" | "concluded">;
   /** The caller may learn the reason. */
@@ -108,12 +114,14 @@ export class WebSocketStream implements ServerStream, Timed {
   #relay: RequestBodyReceiver | undefined;
   #opened = false;
   #error: MeshError | undefined;
+  /** Why it is broken off where a side does not follow the other, which has left. */
+  #unfollowed: MeshError | undefined;
   /** Both have gone of themselves. */
   #callerEnded = false;
   #relayEnded = false;
 
   constructor(
-    host: Pick<RelayHost, "clock" | "deadlines">,
+    host: Pick<RelayHost, "clock" | "deadlines" | "limits">,
     stream: ServerStream,
     record: Pick<RequestRecord, "opened" | "concluded">,
     inside: boolean,
@@ -139,10 +147,14 @@ export class WebSocketStream implements ServerStream, Timed {
       end: () => relay.end(undefined),
     });
     this.#stream.receive({
-      data: (chunk) => void this.#toApplication.write(chunk),
+      data: (chunk) => {
+        this.#toApplication.write(chunk);
+        if (this.#toApplication.closed) this.#callerLeaves();
+      },
       end: () => {
         this.#toApplication.end();
         this.#callerEnded = true;
+        this.#callerLeaves();
         this.#settle();
       },
       abort: (error) => {
@@ -163,12 +175,14 @@ export class WebSocketStream implements ServerStream, Timed {
     this.#opened = head.status === 101;
     if (this.#opened) this.#record.opened(this.#host.clock.now());
     this.#stream.respond(head, ended);
+    if (this.#callerEnded) this.#callerLeaves();
   }
 
   write(chunk: Buffer): boolean {
-    return this.#opened
-      ? this.#toCaller.write(chunk)
-      : this.#stream.write(chunk);
+    if (!this.#opened) return this.#stream.write(chunk);
+    const room = this.#toCaller.write(chunk);
+    if (this.#toCaller.closed) this.#applicationLeaves();
+    return room;
   }
 
   end(trailers?: Fields): void {
@@ -178,7 +192,35 @@ export class WebSocketStream implements ServerStream, Timed {
     }
     this.#toCaller.end();
     this.#relayEnded = true;
+    this.#applicationLeaves();
     this.#settle();
+  }
+
+  #callerLeaves(): void {
+    this.#within(
+      CLOSE_GRACE,
+      "CLIENT_CLOSED",
+      "the caller closed its WebSocket, and the application did not",
+    );
+  }
+
+  /** The caller may have much to read before it comes to the end. */
+  #applicationLeaves(): void {
+    this.#within(
+      this.#host.limits.takeTimeout,
+      "RESPONSE_STALLED",
+      "the application closed its WebSocket, and the caller did not",
+    );
+  }
+
+  #within(ms: number, code: Code, detail: string): void {
+    if (!this.#opened || this.#error !== undefined) return;
+    if (this.#unfollowed?.code === code) return;
+    const { clock, deadlines } = this.#host;
+    const at = clock.now() + ms;
+    if (this.dueSlot !== undefined && this.dueAt <= at) return;
+    this.#unfollowed = new MeshError(code, detail, { source: "downstream" });
+    deadlines.set(this, at);
   }
 
   abort(error: MeshError): void {
@@ -235,7 +277,7 @@ export class WebSocketStream implements ServerStream, Timed {
 
   /** They have not gone within the grace. */
   due(): void {
-    const error = this.#error;
+    const error = this.#error ?? this.#unfollowed;
     if (error === undefined) return;
     this.#relay?.refused(error);
     this.#stream.abort(error);

@@ -61,6 +61,7 @@ import { makeOutbound } from "../../proxy/outbound.ts";
 import { refuse } from "../../proxy/exchange/refuse.ts";
 import type { MeshError } from "../../mesh/errors.ts";
 import type { ServerHandler } from "../../wire/exchange.ts";
+import { LongLived } from "../../proxy/exchange/long-lived.ts";
 import type { RelayHost } from "../../proxy/exchange/relay-host.ts";
 import { makeReplayBudget, REPLAY_TOTAL } from "../../proxy/exchange/replay.ts";
 import { makeServing, type Serving } from "../../proxy/downstream/serving.ts";
@@ -231,6 +232,7 @@ export function makeHost(
     policy: { changes: 0, current: undefined },
     fallen: new WeakMap(),
     maxActive: limits.requests,
+    longLived: new LongLived(limits.requests),
     short: false,
   };
 }

@@ -12,6 +12,7 @@ import type {
 import { CheckedRequest } from "../../../src/proxy/checks/checked-request.ts";
 import { HeldStream } from "../../../src/proxy/checks/held-stream.ts";
 import { runChecks } from "../../../src/proxy/checks/waiting.ts";
+import { LongLived } from "../../../src/proxy/exchange/long-lived.ts";
 import type { RelayHost } from "../../../src/proxy/exchange/relay-host.ts";
 import { makeReplayBudget } from "../../../src/proxy/exchange/replay.ts";
 import { watchIdle } from "../../../src/proxy/exchange/time/idle.ts";
@@ -88,6 +89,7 @@ function scene(options: SceneOptions): Scene {
     policy: { changes: 0, current: undefined },
     fallen: new WeakMap(),
     maxActive: options.maxActive ?? 10,
+    longLived: new LongLived(10),
   };
   const held = new HeldStream(stream, buffers);
   const read = readRequest(stream.head, "BASE");

@@ -2,6 +2,7 @@
 import t from "tap";
 import { Deadlines } from "../../../src/core/deadlines.ts";
 import { MeshError } from "../../../src/mesh/errors.ts";
+import { DEFAULT_LIMITS } from "../../../src/proxy/downstream/limits.ts";
 import { WebSocketStream } from "../../../src/proxy/exchange/web-socket.ts";
 import type { BodyReceiver, ServerStream } from "../../../src/wire/exchange.ts";
 import { connectHead } from "../../../src/wire/tcp.ts";
@@ -65,7 +66,7 @@ function staged(status: number = 101): Staged {
     concluded: ({ code }: MeshError) => void seen.push(`recorded ${code}`),
   };
   const stream = new WebSocketStream(
-    { clock, deadlines },
+    { clock, deadlines, limits: DEFAULT_LIMITS },
     callers,
     record,
     false,
@@ -158,6 +159,39 @@ void t.test("a side that has said Close hears no second one", (t) => {
   ]);
   t.end();
 });
+
+for (const [what, leave, within] of [
+  ["the caller's FIN", ({ caller }) => caller.end(undefined), 3000],
+  [
+    "the caller's Close",
+    ({ caller }) => caller.data(frame(0x88, Buffer.from([3, 232]), true)),
+    3000,
+  ],
+  ["the application's FIN", ({ stream }) => stream.end(), 60_000],
+  [
+    "the application's Close",
+    ({ stream }) => stream.write(frame(0x88, Buffer.from([3, 232]), false)),
+    60_000,
+  ],
+] satisfies [string, (of: Staged) => unknown, number][])
+  void t.test(`${what} is the beginning of the end for both`, (t) => {
+    const all = staged();
+    const { clock, caller, stream, seen } = all;
+    leave(all);
+    seen.length = 0;
+    clock.advance(within - 1);
+    caller.data(frame(0x81, "", true));
+    seen.length = 0;
+    clock.advance(1);
+    t.strictSame(seen, ["relay: refused", "caller: abort"]);
+    const answered = staged();
+    leave(answered);
+    answered.caller.end(undefined);
+    answered.stream.end();
+    t.equal(answered.deadlines.members.length, 0, "both have gone");
+    t.equal(stream.conclude(DENIED), true);
+    t.end();
+  });
 
 void t.test("codes say whether to come again", (t) => {
   for (const [code, expected] of [

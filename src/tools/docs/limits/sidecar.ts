@@ -1,6 +1,7 @@
 /** Limits of a sidecar as a whole: connections, requests, memory and time. */
 import { LATEST_DOUBT, SOONEST_DOUBT } from "../../../policy/balance/stall.ts";
 import { CLOSE_GRACE } from "../../../proxy/exchange/web-socket.ts";
+import { LONG_LIVED } from "../../../proxy/exchange/long-lived.ts";
 import { ASK_TIMEOUT } from "../../../proxy/upstream/cluster/question.ts";
 import {
   RESOLVE_WITHIN,
@@ -144,6 +145,14 @@ export const CONNECTION_LIMITS: readonly Limit[] = [
     beyond: "503",
     reasons: reasons("OVERLOADED"),
     seen: ["wherry_requests_total", "wherry_active_requests"],
+  },
+  {
+    name: "of these, WebSockets, tunnels, event streams and gRPC calls without a deadline of callers outside the mesh",
+    default: `${LONG_LIVED.inAll * 100} % of the requests in flight, ${LONG_LIVED.perAddress * 100} % from one address`,
+    setBy: "memory",
+    beyond: "503; a tunnel is closed",
+    reasons: reasons("OVERLOADED"),
+    seen: ["wherry_requests_total"],
   },
 ];
 
@@ -340,6 +349,13 @@ export const TIME_LIMITS: readonly Limit[] = [
     default: time(CLOSE_GRACE),
     beyond: "the connection is broken off",
     reasons: reasons("DENIED", "NOT_ALLOWED", "DRAINING", "IDLE_TIMEOUT"),
+    seen: ["wherry_requests_total"],
+  },
+  {
+    name: "a WebSocket that one side has left, by Close or FIN",
+    default: `${time(CLOSE_GRACE)} for the application to follow, ${time(SIDECAR.takeTimeout)} for the caller`,
+    beyond: "the connection is broken off",
+    reasons: reasons("CLIENT_CLOSED", "RESPONSE_STALLED"),
     seen: ["wherry_requests_total"],
   },
   {
