@@ -231,7 +231,7 @@ function tellMissing(logger: Logger): void {
   else if (fault !== undefined)
     logger.warn(
       { error: fault },
-      "the package koffi cannot be loaded, so the sidecar keeps some 20 to 50 MiB more, and whom it turned away costs it an accept each time: install what package.json lists, for this machine",
+      "the package koffi cannot be loaded, so the sidecar keeps some 20 to 50 MiB more: install what package.json lists, for this machine",
     );
 }
 

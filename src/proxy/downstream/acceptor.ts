@@ -1,5 +1,5 @@
 /** Which connections are accepted: bounds on their number, sources that are turned away, and how each refusal is reported. */
-import type { Server, Socket } from "node:net";
+import type { Socket } from "node:net";
 import type { Cancel, Clock } from "../../core/clock.ts";
 import { networkOf } from "../../core/text/network.ts";
 import type { SpiffeUri } from "../../core/units.ts";
@@ -7,7 +7,6 @@ import type { Meters } from "../../telemetry/meters.ts";
 import type { ConnectionCounts } from "./connection-counts.ts";
 import type { Level } from "./memory-pressure.ts";
 import type { RefusalLog } from "./refusal-log.ts";
-import type { SourceFilter } from "./source-filter.ts";
 import type { Sources } from "./sources.ts";
 
 /** Handshakes that came to nothing for want of something here. */
@@ -45,7 +44,8 @@ export interface AcceptorOptions {
   readonly log: RefusalLog;
   readonly counts: ConnectionCounts;
   readonly sources: Sources;
-  readonly filter: SourceFilter;
+  /** As of `ServingOptions`. */
+  readonly isProxy?: ((address: string) => boolean) | undefined;
 }
 
 export class Acceptor {
@@ -77,8 +77,12 @@ export class Acceptor {
     return this.#local;
   }
 
-  guard(listener: Server, inherited: boolean): () => void {
-    return this.#options.filter.guard(listener, inherited);
+  /** What connections from that address count with. Undefined where each counts for itself: of this machine's application, and of a proxy of ours, whose callers are not to pay for each other. */
+  sourceOf(listener: string, address: string | undefined): string | undefined {
+    if (address === undefined || isLocal(listener)) return undefined;
+    return this.#options.isProxy?.(address) === true
+      ? undefined
+      : networkOf(address);
   }
 
   admit(socket: Socket, listener: string): boolean {
@@ -116,29 +120,19 @@ export class Acceptor {
       this.turnAway(socket, listener, "overloaded", "memory runs short");
       return false;
     }
-    const source = address === undefined ? undefined : networkOf(address);
-    if (source !== undefined && !this.#admits(socket, listener, source))
-      return false;
+    if (!this.stillAdmits(socket, listener)) return false;
     const excess = counts.add(listener, address);
     if (excess === undefined) return true;
     this.turnAway(socket, listener, excess.reason, excess.detail);
     return false;
   }
 
-  /** Asked when an admitted connection has spoken: those that came along with it may have had its source turned away since. */
+  /** Asked again when an admitted connection has spoken: those that came along with it may have had its source turned away since. */
   stillAdmits(socket: Socket, listener: string): boolean {
-    if (isLocal(listener)) return true;
-    return this.#admits(
-      socket,
-      listener,
-      networkOf(socket.remoteAddress ?? ""),
-    );
-  }
-
-  #admits(socket: Socket, listener: string, source: string): boolean {
-    if (this.#options.sources.admits(source)) return true;
+    const source = this.sourceOf(listener, socket.remoteAddress);
+    if (source === undefined || this.#options.sources.admits(source))
+      return true;
     this.turnAway(socket, listener, "source turned away", TURNED_AWAY);
-    this.#knocked(listener, source);
     return false;
   }
 
@@ -147,7 +141,7 @@ export class Acceptor {
     if (!sources.admits(identity)) {
       const detail = `${TURNED_AWAY}: ${identity}`;
       this.turnAway(socket, listener, "source turned away", detail);
-      sources.handshakeFailed(networkOf(socket.remoteAddress ?? ""));
+      this.#handshakeFailed(listener, socket.remoteAddress);
       return false;
     }
     const excess = counts.addIdentity(identity);
@@ -178,22 +172,18 @@ export class Acceptor {
     remoteAddress: string | undefined,
     remotePort: number | undefined,
   ): void {
-    if (!OURS.has(reason) && remoteAddress !== undefined)
-      this.#options.sources.handshakeFailed(networkOf(remoteAddress));
+    if (!OURS.has(reason)) this.#handshakeFailed(listener, remoteAddress);
     this.#report(listener, reason, detail, remoteAddress, remotePort);
   }
 
   destroy(): void {
     this.#stopCatchUp?.();
-    this.#options.filter.destroy();
     for (const socket of [...this.#sockets]) socket.destroy();
   }
 
-  #knocked(listener: string, source: string): void {
-    const { filter, sources } = this.#options;
-    if (!filter.knocked(source, sources.outUntil(source))) return;
-    const detail = "it keeps connecting while it is turned away";
-    this.#report(listener, "source dropped", detail, source, undefined);
+  #handshakeFailed(listener: string, address: string | undefined): void {
+    const source = this.sourceOf(listener, address);
+    if (source !== undefined) this.#options.sources.handshakeFailed(source);
   }
 
   #report(

@@ -115,7 +115,6 @@ async function listen(
   const { clock, serving, ownPorts, shared } = options;
   const opened: OpenedServer[] = [];
   const stop = (): void => {
-    releaseAll(opened);
     for (const { server } of opened) server.close();
   };
   const open = async (host: string, where: ListenWhere): Promise<number> => {
@@ -128,9 +127,7 @@ async function listen(
     const address = await listenOn(clock, server, where, ({ message }) =>
       serving.refused(name, "accept failed", message, undefined, undefined),
     );
-    const release =
-      hosts === LOOPBACK ? undefined : serving.guard(server, "fd" in where);
-    opened.push({ host, server, release });
+    opened.push({ host, server });
     return address.port;
   };
   let bound = port;
@@ -180,10 +177,7 @@ async function listenForLinks(
     equalDomains: () => trustDomainsOf(options.snapshot.value?.mesh),
     clock,
     onAccept: (raw) => serving.admit(raw, "link"),
-    onListening(server, inherited) {
-      const release = serving.guard(server, inherited);
-      servers.push({ host, server, release });
-    },
+    onListening: (server) => void servers.push({ host, server }),
     onConnection(socket, { uri, protocol, serverName, lasts }) {
       if (!serving.identify(socket, "link", uri)) return;
       const info = {
@@ -224,13 +218,9 @@ async function listenForLinks(
     },
     stop() {
       stopped = true;
-      releaseAll(servers);
       listener.stop();
     },
-    close() {
-      releaseAll(servers);
-      listener.close();
-    },
+    close: () => listener.close(),
   };
 }
 
@@ -263,12 +253,6 @@ function endOf(
 interface OpenedServer {
   readonly host: string;
   readonly server: Server;
-  /** Before it closes: another process may listen on the same socket. */
-  readonly release: (() => void) | undefined;
-}
-
-function releaseAll(servers: readonly OpenedServer[]): void {
-  for (const { release } of servers) release?.();
 }
 
 /** The port of what was handed for this place, on which `open` is called once connections are to be accepted; undefined: nothing was. */

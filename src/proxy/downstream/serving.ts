@@ -1,5 +1,5 @@
 /** The server-side connections of the proxy: a codec on each, bounds on their number, what they hold, and one way to drain or end them all. */
-import type { Server, Socket } from "node:net";
+import type { Socket } from "node:net";
 import type { Clock } from "../../core/clock.ts";
 import type { SharedState } from "../../core/shared/shared-state.ts";
 import type { Logger } from "../../core/log.ts";
@@ -25,20 +25,16 @@ import {
   type Http2Limits,
 } from "../../wire/http2/limits.ts";
 import { serveHttp2 } from "../../wire/http2/server.ts";
-import { networkOf } from "../../core/text/network.ts";
 import { countConnections } from "./connection-counts.ts";
 import { IDENTITY_SHARE, resolveLimits, type SidecarLimits } from "./limits.ts";
 import type { Level } from "./memory-pressure.ts";
 import type { Meters } from "../../telemetry/meters.ts";
 import { makeRefusalLog, type RefusalLog } from "./refusal-log.ts";
-import { filterSources } from "./source-filter.ts";
 import { Acceptor, isLocal, type LocalConnections } from "./acceptor.ts";
 import { trackSources, type Sources } from "./sources.ts";
 import { SocketStream } from "../../wire/tcp.ts";
 
 export interface Serving {
-  /** Keeps sources that are turned away, and knock all the time, from a listener that others than this machine reach; as of `SourceFilter`. */
-  guard(listener: Server, inherited: boolean): () => void;
   /** False where a bound is reached; the socket is closed then. Ask before anything else is done with an accepted socket. */
   admit(socket: Socket, listener: string): boolean;
   /** Counts an admitted connection for the identity that it proved; false, and the socket is closed, where that has too many. */
@@ -111,6 +107,8 @@ export interface ServingOptions {
   readonly deadlines?: Deadlines | undefined;
   /** Said to the sidecars that call, where this process has several workers. */
   readonly place?: WorkerPlace | undefined;
+  /** Whether connections from that address are those of many callers, which a proxy of ours passes on; absent: none are. */
+  readonly isProxy?: ((address: string) => boolean) | undefined;
   /** What bounds the connections of all workers together; absent: this one is alone. */
   readonly sharedState?: SharedState;
 }
@@ -155,7 +153,7 @@ class ServedConnections implements Serving {
       log: this.#log,
       counts: countConnections(limits, options.sharedState),
       sources: this.#sources,
-      filter: filterSources(clock),
+      isProxy: options.isProxy,
     });
     this.#link = {
       limits: { ...HTTP2_ON_LINK, idleTimeout: limits.idleLink },
@@ -164,10 +162,6 @@ class ServedConnections implements Serving {
     this.#local = {
       limits: { ...HTTP1_LIMITS, idleTimeout: limits.idleLocal },
     };
-  }
-
-  guard(listener: Server, inherited: boolean): () => void {
-    return this.#acceptor.guard(listener, inherited);
   }
 
   admit(socket: Socket, listener: string): boolean {
@@ -210,10 +204,15 @@ class ServedConnections implements Serving {
   ): ServerConnection {
     const { clock, buffers, deadlines, meters } = this.#options;
     const multiplexed = protocol === "h2";
-    const name = info.peer ?? networkOf(info.remoteAddress);
-    const source = isLocal(listener)
-      ? undefined
-      : this.#sources.enter(name, info.peer === undefined ? 1 : IDENTITY_SHARE);
+    const name =
+      info.peer ?? this.#acceptor.sourceOf(listener, info.remoteAddress);
+    const source =
+      name === undefined
+        ? undefined
+        : this.#sources.enter(
+            name,
+            info.peer === undefined ? 1 : IDENTITY_SHARE,
+          );
     const common = {
       clock,
       info,
@@ -233,7 +232,7 @@ class ServedConnections implements Serving {
     if (this.#idleFor !== undefined) connection.drain(this.#idleFor);
     socket.on("close", () => {
       this.#served.delete(connection);
-      if (source !== undefined) this.#sources.leave(name);
+      if (name !== undefined) this.#sources.leave(name);
     });
     return connection;
   }

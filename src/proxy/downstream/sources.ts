@@ -28,8 +28,6 @@ const MOST_REMEMBERED = 4096;
 export interface Sources {
   /** Whether a source may have one more connection now. */
   admits(name: string): boolean;
-  /** Until when a source is turned away, monotonic milliseconds; in the past where it is not. */
-  outUntil(name: string): number;
   /** The source of a connection that is open until `leave`. `share`: all its connections together may do so many times what one may. */
   enter(name: string, share: number): Source;
   leave(name: string): void;
@@ -62,7 +60,6 @@ export function trackSources(
 
   return {
     admits: (name) => !(known(name)?.isOut(clock.now()) ?? false),
-    outUntil: (name) => known(name)?.outUntil ?? Number.NEGATIVE_INFINITY,
     enter(name, share) {
       const source =
         known(name) ??
@@ -127,10 +124,6 @@ class Known implements Source {
   /** The part of the budgets of others that it has. */
   #part(now: number): number {
     return now - this.#outUntil < PROBATION.lasts ? PROBATION.share : 1;
-  }
-
-  get outUntil(): number {
-    return this.#outUntil;
   }
 
   isOut(now: number): boolean {

@@ -29,15 +29,24 @@ export const NO_IDENTITY: Claims = {
 export type ClaimsOf = (remoteAddress: string) => Claims;
 
 /** `trusted`: CIDR ranges of proxies, load balancers say, whose word on where a request comes from is taken. Throws UserError. */
-export function strangersClaims(trusted: readonly string[]): ClaimsOf {
+export function trustedProxies(
+  trusted: readonly string[],
+): (remoteAddress: string) => boolean {
+  if (trusted.length === 0) return () => false;
   const list = new BlockList();
   for (const range of trusted) {
     const [address, bits] = parsed(range);
     list.addSubnet(address.toString(), bits, address.kind());
   }
+  return (remoteAddress) => isTrusted(list, plainAddress(remoteAddress));
+}
+
+/** As `trustedProxies`. */
+export function strangersClaims(trusted: readonly string[]): ClaimsOf {
+  const isProxy = trustedProxies(trusted);
   return (remoteAddress) => {
+    if (isProxy(remoteAddress)) return PROXY;
     const address = plainAddress(remoteAddress);
-    if (trusted.length > 0 && isTrusted(list, address)) return PROXY;
     return {
       dropped: DROPPED,
       known: [makeField("x-forwarded-for", address, "without"), PROTO],

@@ -31,7 +31,10 @@ import {
 } from "../../proxy/downstream/eviction.ts";
 import { makeFaults, type Faults } from "../../proxy/filters/faults.ts";
 import { watchIdle } from "../../proxy/exchange/time/idle.ts";
-import { strangersClaims } from "../../proxy/exchange/forwarded.ts";
+import {
+  strangersClaims,
+  trustedProxies,
+} from "../../proxy/exchange/forwarded.ts";
 import { makeChecks, type OwnChecks } from "../../proxy/checks/port-checks.ts";
 import { TokenVerifier } from "../../proxy/checks/tokens/token-verifier.ts";
 import { makeInbound } from "../../proxy/inbound.ts";
@@ -266,6 +269,7 @@ export function makeDownstream(
     ...{ clock, meters: base.meters, logger, limits, buffers },
     deadlines: base.connections,
     place: workers > 1 ? { worker, workers } : undefined,
+    isProxy: trustedProxies(settings.trustedProxies),
     sharedState,
   });
   const departures = new Departures();

@@ -71,8 +71,8 @@ export interface LinkPeer {
 export interface LinkListenerOptions {
   /** Whether an accepted connection may stay; false where it is closed already. Asked before anything is spent on it. */
   onAccept?(raw: Socket): boolean;
-  /** The socket listens. `inherited`: another process has it, too. */
-  onListening?(listener: TcpServer, inherited: boolean): void;
+  /** The socket listens. */
+  onListening?(listener: TcpServer): void;
   /** Each handshake uses the present value; connections that exist stay as they are. */
   readonly credentials: Watch<Credentials | undefined>;
   /** What handshakes are refused for besides; absent: nothing is. */
@@ -155,7 +155,7 @@ class LinkServer implements LinkListener {
       options.onRefused("accept failed", message, NOWHERE),
     );
     this.#listening.add(tcp);
-    options.onListening?.(tcp, "fd" in where);
+    options.onListening?.(tcp);
     return address;
   }
 

@@ -13,9 +13,6 @@ t.teardown(async () => {
   await sidecar.stop();
 });
 
-/** Connections to the link that are not closed yet. */
-const trying = new Set<Socket>();
-
 /** Whether the server said anything to somebody without a certificate. */
 function handshake(localAddress: string): Promise<boolean> {
   return new Promise((resolve) => {
@@ -33,11 +30,7 @@ function handshake(localAddress: string): Promise<boolean> {
     socket.on("secureConnect", () => (answered = true));
     socket.on("error", () => undefined);
     raw.on("error", () => undefined);
-    trying.add(raw);
-    raw.on("close", () => {
-      trying.delete(raw);
-      resolve(answered);
-    });
+    raw.on("close", () => resolve(answered));
     socket.resume();
   });
 }
@@ -54,24 +47,10 @@ void t.test(
   async (t) => {
     const began = performance.now();
     let answered = 0;
-    let dropped = false;
     const lanes = Array.from({ length: 10 }, async () => {
-      for (let count = 0; count < 50 && !dropped; count += 1)
+      for (let count = 0; count < 50; count += 1)
         if (await handshake("127.0.0.2")) answered += 1;
     });
-    await eventually(
-      "the kernel drops the source",
-      20_000,
-      () =>
-        sidecar.metric(
-          "wherry_refusals_total",
-          'listener="link"',
-          'reason="source dropped"',
-        ),
-      (count) => count === 1,
-    );
-    dropped = true;
-    for (const socket of [...trying]) socket.destroy();
     await Promise.all(lanes);
     const seconds = Math.ceil((performance.now() - began) / 1000);
     t.ok(

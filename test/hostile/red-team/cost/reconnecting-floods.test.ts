@@ -75,8 +75,6 @@ const refused = (): Promise<number> =>
 
 const turnedAway = (): Promise<number> =>
   sidecar.metric("wherry_refusals_total", 'reason="source turned away"');
-const dropped = (): Promise<number> =>
-  sidecar.metric("wherry_refusals_total", 'reason="source dropped"');
 
 let host = 2;
 for (const [what, each] of Object.entries(PROVOCATIONS))
@@ -101,12 +99,7 @@ void t.test(
     ]);
     const before = await refused();
     const began = performance.now();
-    const droppedBefore = await dropped();
-    for (
-      let round = 0;
-      round < 40 && (await dropped()) === droppedBefore;
-      round += 1
-    )
+    for (let round = 0; round < 40; round += 1)
       await attack(localAddress, said);
     const seconds = Math.ceil((performance.now() - began) / 1000) + 1;
     const provoked = (await refused()) - before;
@@ -181,37 +174,20 @@ void t.test(
     ]);
     let silent = 0;
     let rounds = 0;
-    const droppedBefore = await dropped();
     const countedBefore = await turnedAway();
-    while ((await dropped()) === droppedBefore && rounds < 300) {
+    while (silent < 20 && rounds < 300) {
       rounds += 1;
       if ((await attack(localAddress, said)) === 0) silent += 1;
     }
-    t.equal(
-      await dropped(),
-      droppedBefore + 1,
-      "the kernel drops it in the end",
-    );
-    t.ok(silent >= 20, `${silent} of ${rounds} connections were told nothing`);
+    t.equal(silent, 20, `of ${rounds} connections were told nothing`);
     t.ok(rounds <= 50 + silent + 5, "50 were ended for what came on them");
     const counted = await turnedAway();
     t.ok(counted - countedBefore >= silent, "and are counted");
-    const late = Array.from({ length: 50 }, () => {
-      const socket = connect({
-        port: sidecar.published,
-        host: "127.0.0.1",
-        localAddress,
-      });
-      socket.on("error", () => undefined);
-      return socket;
-    });
     await ask();
     const other = await call(`http://127.0.0.1:${sidecar.published}/`, {
       headers: { host: "orders.shop" },
     });
     t.equal(other.status, 200, "another address");
-    t.equal(await turnedAway(), counted, "the sidecar hears of it no more");
-    for (const socket of late) socket.destroy();
     neighbour.destroy();
   },
 );
