@@ -16,6 +16,11 @@ export interface Reason {
     readonly retryAfter: boolean;
   };
   readonly fault: Source;
+  /**
+   * How a stream of HTTP/2 is broken off for it (RFC 9113 7), where its response has begun. INTERNAL_ERROR and PROTOCOL_ERROR are held
+   * against the instance; CANCEL is not: the proxy or the caller wanted the end.
+   */
+  readonly reset: "CANCEL" | "PROTOCOL_ERROR" | "INTERNAL_ERROR";
   /** What an attempt that ended so counts as. */
   readonly outcome: {
     /** It failed in this proxy, before its response began. */

@@ -7,6 +7,7 @@ const TABLE = {
     hint: "Send a request that follows RFC 9110 and RFC 9112 or RFC 9113.",
     response: { status: 400, grpc: "INTERNAL", retryAfter: false },
     fault: "downstream",
+    reset: "CANCEL",
     outcome: { own: "cancelled", peer: "peer-refusal" },
   },
   HEADERS_TOO_LARGE: {
@@ -14,6 +15,7 @@ const TABLE = {
     hint: "Send fewer or smaller header fields.",
     response: { status: 431, grpc: "RESOURCE_EXHAUSTED", retryAfter: false },
     fault: "downstream",
+    reset: "CANCEL",
     outcome: { own: "cancelled", peer: "peer-refusal" },
   },
   BODY_TOO_LARGE: {
@@ -21,6 +23,7 @@ const TABLE = {
     hint: "Send less at a time, or raise maxRequestBodyBytes in the Service's TrafficPolicy.",
     response: { status: 413, grpc: "RESOURCE_EXHAUSTED", retryAfter: false },
     fault: "downstream",
+    reset: "CANCEL",
     outcome: { own: "cancelled", peer: "peer-refusal" },
   },
   EXPECTATION_FAILED: {
@@ -28,6 +31,7 @@ const TABLE = {
     hint: "Send no Expect other than 100-continue.",
     response: { status: 417, grpc: "INTERNAL", retryAfter: false },
     fault: "downstream",
+    reset: "CANCEL",
     outcome: { own: "cancelled", peer: "peer-refusal" },
   },
   UNSUPPORTED: {
@@ -35,6 +39,7 @@ const TABLE = {
     hint: "Use a feature that the proxy knows.",
     response: { status: 501, grpc: "UNIMPLEMENTED", retryAfter: false },
     fault: "downstream",
+    reset: "CANCEL",
     outcome: { own: "cancelled", peer: "peer-refusal" },
   },
   TUNNEL_REFUSED: {
@@ -42,6 +47,7 @@ const TABLE = {
     hint: "Send HTTP, or declare the port tcp or tls in its Service.",
     response: { status: 405, grpc: "UNIMPLEMENTED", retryAfter: false },
     fault: "downstream",
+    reset: "CANCEL",
     outcome: { own: "cancelled", peer: "peer-refusal" },
   },
   REQUEST_STALLED: {
@@ -49,6 +55,7 @@ const TABLE = {
     hint: "Send the request without pauses.",
     response: { status: 408, grpc: "DEADLINE_EXCEEDED", retryAfter: false },
     fault: "downstream",
+    reset: "CANCEL",
     outcome: { own: "cancelled", peer: "peer-refusal" },
   },
   RESPONSE_STALLED: {
@@ -56,6 +63,7 @@ const TABLE = {
     hint: "Read the response as it comes.",
     response: { status: 408, grpc: "DEADLINE_EXCEEDED", retryAfter: false },
     fault: "downstream",
+    reset: "CANCEL",
     outcome: { own: "cancelled", peer: "peer-refusal" },
   },
   DEADLINE_EXCEEDED: {
@@ -63,6 +71,7 @@ const TABLE = {
     hint: "Give the call more time, or make the service faster.",
     response: { status: 504, grpc: "DEADLINE_EXCEEDED", retryAfter: false },
     fault: "downstream",
+    reset: "CANCEL",
     outcome: { own: "cancelled", begun: "cancelled", peer: "peer-refusal" },
   },
   // 499 never reaches the caller, which is gone: nginx's convention, for logs alone.
@@ -71,6 +80,7 @@ const TABLE = {
     hint: "Wait for the response.",
     response: { status: 499, grpc: "CANCELLED", retryAfter: false },
     fault: "downstream",
+    reset: "CANCEL",
     outcome: { own: "cancelled", begun: "cancelled", peer: "peer-refusal" },
   },
   LOOP: {
@@ -78,6 +88,7 @@ const TABLE = {
     hint: "Call the service, not the sidecar's own listener.",
     response: { status: 508, grpc: "INTERNAL", retryAfter: false },
     fault: "downstream",
+    reset: "CANCEL",
     outcome: { own: "cancelled", peer: "peer-refusal" },
   },
   DENIED: {
@@ -85,6 +96,7 @@ const TABLE = {
     hint: "Ask the owner of the policy, or call as an identity that it does not deny.",
     response: { status: 403, grpc: "PERMISSION_DENIED", retryAfter: false },
     fault: "proxy",
+    reset: "CANCEL",
     outcome: { own: "cancelled", peer: "peer-refusal" },
   },
   NOT_ALLOWED: {
@@ -92,6 +104,7 @@ const TABLE = {
     hint: "Add a rule that allows this caller to an ALLOW policy of the workload.",
     response: { status: 403, grpc: "PERMISSION_DENIED", retryAfter: false },
     fault: "proxy",
+    reset: "CANCEL",
     outcome: { own: "cancelled", peer: "peer-refusal" },
   },
   REVOKED: {
@@ -99,6 +112,7 @@ const TABLE = {
     hint: "See the Revocations of the mesh: enrol the instance anew, or delete the one that names it.",
     response: { status: 403, grpc: "PERMISSION_DENIED", retryAfter: false },
     fault: "proxy",
+    reset: "CANCEL",
     outcome: { own: "cancelled", begun: "cancelled", peer: "peer-refusal" },
   },
   TOKEN_INVALID: {
@@ -106,6 +120,7 @@ const TABLE = {
     hint: "Get a new token of an issuer that the workload accepts, or send none.",
     response: { status: 401, grpc: "UNAUTHENTICATED", retryAfter: false },
     fault: "downstream",
+    reset: "CANCEL",
     outcome: { own: "cancelled", peer: "peer-refusal" },
   },
   // 403, as in Envoy: the token is genuine, and its bearer is known.
@@ -114,6 +129,7 @@ const TABLE = {
     hint: "Get a token for an audience that the RequestAuthentication lists.",
     response: { status: 403, grpc: "PERMISSION_DENIED", retryAfter: false },
     fault: "downstream",
+    reset: "CANCEL",
     outcome: { own: "cancelled", peer: "peer-refusal" },
   },
   // 401, as in Envoy, and closed: without keys no token is believed.
@@ -122,6 +138,7 @@ const TABLE = {
     hint: "See the log of the called workload's sidecar; a private address has to be in privateFetch of the Mesh.",
     response: { status: 401, grpc: "UNAUTHENTICATED", retryAfter: false },
     fault: "downstream",
+    reset: "CANCEL",
     outcome: { own: "cancelled", peer: "peer-refusal" },
   },
   PROVIDER_DENIED: {
@@ -129,6 +146,7 @@ const TABLE = {
     hint: "Ask the owner of the provider that the policy names, or call as one that it allows.",
     response: { status: 403, grpc: "PERMISSION_DENIED", retryAfter: false },
     fault: "proxy",
+    reset: "CANCEL",
     outcome: { own: "cancelled", peer: "peer-refusal" },
   },
   PROVIDER_FAILED: {
@@ -136,6 +154,7 @@ const TABLE = {
     hint: "Check that the provider runs where the Mesh says, and how long it takes; see wherry_authorization_provider_seconds.",
     response: { status: 403, grpc: "PERMISSION_DENIED", retryAfter: false },
     fault: "proxy",
+    reset: "CANCEL",
     outcome: { own: "cancelled", peer: "peer-refusal" },
   },
   MTLS_REQUIRED: {
@@ -143,6 +162,7 @@ const TABLE = {
     hint: "Call through a sidecar, or make the port PERMISSIVE in a PeerAuthentication.",
     response: { status: 403, grpc: "PERMISSION_DENIED", retryAfter: false },
     fault: "downstream",
+    reset: "CANCEL",
     outcome: { own: "cancelled", peer: "peer-refusal" },
   },
   MISDIRECTED: {
@@ -150,6 +170,7 @@ const TABLE = {
     hint: "Declare the port in a Service that selects this workload.",
     response: { status: 421, grpc: "INTERNAL", retryAfter: false },
     fault: "downstream",
+    reset: "CANCEL",
     outcome: { own: "cancelled", peer: "peer-refusal" },
   },
   NO_ROUTE: {
@@ -157,6 +178,7 @@ const TABLE = {
     hint: "Add a rule that matches to a route of the service.",
     response: { status: 404, grpc: "UNIMPLEMENTED", retryAfter: false },
     fault: "proxy",
+    reset: "CANCEL",
     outcome: { own: "cancelled", peer: "peer-refusal" },
   },
   // UNAVAILABLE: GRPCRouteRule.backendRefs.
@@ -165,6 +187,7 @@ const TABLE = {
     hint: "Fix the backendRefs of the route: the Service and port must exist.",
     response: { status: 500, grpc: "UNAVAILABLE", retryAfter: false },
     fault: "proxy",
+    reset: "CANCEL",
     outcome: { own: "cancelled", peer: "peer-refusal" },
   },
   UNKNOWN_DESTINATION: {
@@ -172,6 +195,7 @@ const TABLE = {
     hint: "Declare the destination as a Service, or check its name.",
     response: { status: 502, grpc: "UNAVAILABLE", retryAfter: false },
     fault: "upstream",
+    reset: "CANCEL",
     outcome: { own: "cancelled", peer: "peer-refusal" },
   },
   NO_CONFIG: {
@@ -179,6 +203,7 @@ const TABLE = {
     hint: "See the sidecar's /config: whether it is connected to the control plane, and what it refused.",
     response: { status: 503, grpc: "UNAVAILABLE", retryAfter: true },
     fault: "proxy",
+    reset: "CANCEL",
     outcome: { own: "cancelled", peer: "shed" },
   },
   // What the resilience policies say.
@@ -187,6 +212,7 @@ const TABLE = {
     hint: "Start an instance of the service; see the sidecar's /clusters.",
     response: { status: 503, grpc: "UNAVAILABLE", retryAfter: true },
     fault: "proxy",
+    reset: "CANCEL",
     outcome: { own: "no-endpoint", peer: "peer-refusal" },
   },
   BREAKER_OPEN: {
@@ -194,6 +220,7 @@ const TABLE = {
     hint: "Wait: the breaker tries the service again by itself.",
     response: { status: 503, grpc: "UNAVAILABLE", retryAfter: true },
     fault: "proxy",
+    reset: "CANCEL",
     outcome: { own: "not-attempted", peer: "peer-refusal" },
   },
   OVERFLOW: {
@@ -201,6 +228,7 @@ const TABLE = {
     hint: "Send less at once, or raise connectionPool in the TrafficPolicy.",
     response: { status: 503, grpc: "UNAVAILABLE", retryAfter: true },
     fault: "proxy",
+    reset: "CANCEL",
     outcome: { own: "not-attempted", peer: "shed" },
   },
   REQUEST_TIMEOUT: {
@@ -208,6 +236,7 @@ const TABLE = {
     hint: "Raise timeouts.request of the route, or make the service faster.",
     response: { status: 504, grpc: "DEADLINE_EXCEEDED", retryAfter: false },
     fault: "proxy",
+    reset: "CANCEL",
     outcome: { own: "cancelled", begun: "cancelled", peer: "peer-refusal" },
   },
   ATTEMPT_TIMEOUT: {
@@ -215,6 +244,7 @@ const TABLE = {
     hint: "Raise timeouts.backendRequest of the route, or make the service faster.",
     response: { status: 504, grpc: "DEADLINE_EXCEEDED", retryAfter: false },
     fault: "upstream",
+    reset: "CANCEL",
     outcome: { own: "attempt-timeout", peer: "attempt-timeout" },
   },
   IDLE_TIMEOUT: {
@@ -222,6 +252,7 @@ const TABLE = {
     hint: "Send something now and then, or raise defaults.timeouts.streamIdle of the Mesh.",
     response: { status: 504, grpc: "DEADLINE_EXCEEDED", retryAfter: false },
     fault: "upstream",
+    reset: "CANCEL",
     outcome: { own: "attempt-timeout", peer: "attempt-timeout" },
   },
   DRAINING: {
@@ -229,6 +260,7 @@ const TABLE = {
     hint: "Call another instance.",
     response: { status: 503, grpc: "UNAVAILABLE", retryAfter: true },
     fault: "proxy",
+    reset: "CANCEL",
     outcome: { own: "not-attempted", peer: "shed" },
   },
   OVERLOADED: {
@@ -236,6 +268,7 @@ const TABLE = {
     hint: "Call again later.",
     response: { status: 503, grpc: "RESOURCE_EXHAUSTED", retryAfter: true },
     fault: "proxy",
+    reset: "CANCEL",
     outcome: { own: "not-attempted", peer: "shed" },
   },
   RATE_LIMITED: {
@@ -243,6 +276,7 @@ const TABLE = {
     hint: "Send less, wait as long as Retry-After says, or raise rateLimit in the TrafficPolicy.",
     response: { status: 429, grpc: "RESOURCE_EXHAUSTED", retryAfter: true },
     fault: "proxy",
+    reset: "CANCEL",
     outcome: { own: "cancelled", peer: "peer-refusal" },
   },
   // No Retry-After: another instance may have room at once.
@@ -251,6 +285,7 @@ const TABLE = {
     hint: "Call again later, or start more instances; see the sidecar's /overload.",
     response: { status: 503, grpc: "RESOURCE_EXHAUSTED", retryAfter: false },
     fault: "proxy",
+    reset: "CANCEL",
     outcome: { own: "not-attempted", peer: "shed" },
   },
   FAULT_INJECTED: {
@@ -258,6 +293,7 @@ const TABLE = {
     hint: "Somebody tests how you take it: see wherry status, and delete the FaultInjection to end it.",
     response: { status: 503, grpc: "UNAVAILABLE", retryAfter: false },
     fault: "proxy",
+    reset: "INTERNAL_ERROR",
     outcome: { own: "not-attempted", peer: "peer-refusal" },
   },
   CONNECT_FAILED: {
@@ -265,6 +301,7 @@ const TABLE = {
     hint: "Check that the instance runs and can be reached.",
     response: { status: 503, grpc: "UNAVAILABLE", retryAfter: false },
     fault: "upstream",
+    reset: "INTERNAL_ERROR",
     outcome: { own: "connect-failure", peer: "application-unreachable" },
   },
   CONNECT_TIMEOUT: {
@@ -272,6 +309,7 @@ const TABLE = {
     hint: "Check that the instance runs and can be reached.",
     response: { status: 503, grpc: "UNAVAILABLE", retryAfter: false },
     fault: "upstream",
+    reset: "INTERNAL_ERROR",
     outcome: { own: "connect-failure", peer: "application-unreachable" },
   },
   TLS_FAILED: {
@@ -279,6 +317,7 @@ const TABLE = {
     hint: "Check the certificates of both ends: a sidecar's are in its /certs, and tls of the TrafficPolicy says what is asked of a server outside.",
     response: { status: 503, grpc: "UNAVAILABLE", retryAfter: false },
     fault: "proxy",
+    reset: "INTERNAL_ERROR",
     outcome: { own: "connect-failure", peer: "peer-refusal" },
   },
   WRONG_IDENTITY: {
@@ -286,6 +325,7 @@ const TABLE = {
     hint: "Check what listens at the address: the serviceAccount of the Workload, or the names in the certificate of a server outside.",
     response: { status: 503, grpc: "UNAVAILABLE", retryAfter: false },
     fault: "upstream",
+    reset: "INTERNAL_ERROR",
     outcome: { own: "connect-failure", peer: "peer-refusal" },
   },
   // To its callers it sheds: another instance may do, and its application has done nothing.
@@ -294,6 +334,7 @@ const TABLE = {
     hint: "Raise the limit on open files, or make room on the machine; see wherry_machine_errors_total.",
     response: { status: 503, grpc: "UNAVAILABLE", retryAfter: true },
     fault: "proxy",
+    reset: "CANCEL",
     outcome: {
       own: "machine-failure",
       begun: "machine-reset",
@@ -305,6 +346,7 @@ const TABLE = {
     hint: "Check that the application runs and listens on its declared port.",
     response: { status: 503, grpc: "UNAVAILABLE", retryAfter: false },
     fault: "upstream",
+    reset: "INTERNAL_ERROR",
     outcome: {
       own: "application-unreachable",
       peer: "application-unreachable",
@@ -315,6 +357,7 @@ const TABLE = {
     hint: "Call again: nothing was processed.",
     response: { status: 503, grpc: "UNAVAILABLE", retryAfter: false },
     fault: "upstream",
+    reset: "INTERNAL_ERROR",
     outcome: { own: "reset", peer: "shed" },
   },
   UPSTREAM_RESET: {
@@ -322,6 +365,7 @@ const TABLE = {
     hint: "See the log of the service: it broke off before its response was complete.",
     response: { status: 503, grpc: "UNAVAILABLE", retryAfter: false },
     fault: "upstream",
+    reset: "INTERNAL_ERROR",
     outcome: { own: "reset", peer: "reset" },
   },
   UPSTREAM_PROTOCOL: {
@@ -329,6 +373,7 @@ const TABLE = {
     hint: "Fix the service: its response breaks the HTTP grammar.",
     response: { status: 502, grpc: "INTERNAL", retryAfter: false },
     fault: "upstream",
+    reset: "PROTOCOL_ERROR",
     outcome: { own: "reset", peer: "reset" },
   },
   // What the sidecar's own pages say.
@@ -337,6 +382,7 @@ const TABLE = {
     hint: "Ask as the response says.",
     response: { status: 400, grpc: "INVALID_ARGUMENT", retryAfter: false },
     fault: "downstream",
+    reset: "CANCEL",
     outcome: { own: "cancelled", peer: "peer-refusal" },
   },
   NOT_LOCAL: {
@@ -344,6 +390,7 @@ const TABLE = {
     hint: "Ask for the page as 127.0.0.1 or localhost.",
     response: { status: 403, grpc: "PERMISSION_DENIED", retryAfter: false },
     fault: "downstream",
+    reset: "CANCEL",
     outcome: { own: "cancelled", peer: "peer-refusal" },
   },
   CROSS_SITE: {
@@ -351,6 +398,7 @@ const TABLE = {
     hint: "Open the page in a tab of its own, or use curl.",
     response: { status: 403, grpc: "PERMISSION_DENIED", retryAfter: false },
     fault: "downstream",
+    reset: "CANCEL",
     outcome: { own: "cancelled", peer: "peer-refusal" },
   },
   TOKEN_REQUIRED: {
@@ -358,6 +406,7 @@ const TABLE = {
     hint: "Send Authorization: Bearer TOKEN; the response names the token's file.",
     response: { status: 401, grpc: "UNAUTHENTICATED", retryAfter: false },
     fault: "downstream",
+    reset: "CANCEL",
     outcome: { own: "cancelled", peer: "peer-refusal" },
   },
   NO_PAGE: {
@@ -365,6 +414,7 @@ const TABLE = {
     hint: "Ask for one of the pages that the response lists.",
     response: { status: 404, grpc: "UNIMPLEMENTED", retryAfter: false },
     fault: "downstream",
+    reset: "CANCEL",
     outcome: { own: "cancelled", peer: "peer-refusal" },
   },
   NOT_READY: {
@@ -372,6 +422,7 @@ const TABLE = {
     hint: "The page says what is missing.",
     response: { status: 503, grpc: "UNAVAILABLE", retryAfter: false },
     fault: "proxy",
+    reset: "CANCEL",
     outcome: { own: "cancelled", peer: "peer-refusal" },
   },
   INTERNAL: {
@@ -379,6 +430,7 @@ const TABLE = {
     hint: "Report this with the sidecar's log: it is a defect of Wherry.",
     response: { status: 500, grpc: "INTERNAL", retryAfter: false },
     fault: "proxy",
+    reset: "INTERNAL_ERROR",
     outcome: { own: "not-attempted", peer: "peer-refusal" },
   },
 } as const;

@@ -1,6 +1,6 @@
 /** One request that a client made, and the way to answer it (RFC 9113 8.1). */
 import { MeshError } from "../../../mesh/errors.ts";
-import type { Code } from "../../../mesh/reasons.ts";
+import { REASONS, type Code } from "../../../mesh/reasons.ts";
 import { ChunkQueue } from "../../chunk-queue.ts";
 import type {
   BodyReceiver,
@@ -20,30 +20,11 @@ import {
 } from "../../websocket/handshake.ts";
 import { Stream, type Exchange, type StreamHost } from "./stream.ts";
 
-/** What the client may know of what went wrong on our side (7). A refusal by policy changed while the stream was open. */
+/** What the client may know of what went wrong on our side (7). */
 function resetCodeFor(error: MeshError, responded: boolean): number {
-  if (error.unprocessed && !responded) return ErrorCode.REFUSED_STREAM;
-  switch (error.code) {
-    case "CLIENT_CLOSED":
-    case "REQUEST_STALLED":
-    case "RESPONSE_STALLED":
-    case "REQUEST_TIMEOUT":
-    case "DEADLINE_EXCEEDED":
-    case "ATTEMPT_TIMEOUT":
-    case "IDLE_TIMEOUT":
-    case "DENIED":
-    case "NOT_ALLOWED":
-    case "MTLS_REQUIRED":
-    case "TUNNEL_REFUSED":
-    case "TOKEN_INVALID":
-    case "PROVIDER_DENIED":
-      return ErrorCode.CANCEL;
-    // The next sidecar tells its caller so, if it has told nothing yet.
-    case "UPSTREAM_PROTOCOL":
-      return ErrorCode.PROTOCOL_ERROR;
-    default:
-      return ErrorCode.INTERNAL_ERROR;
-  }
+  return error.unprocessed && !responded
+    ? ErrorCode.REFUSED_STREAM
+    : ErrorCode[REASONS[error.code].reset];
 }
 
 /** What an exchange needs of the server whose connection it came on. */
