@@ -36,10 +36,10 @@ export interface Agent {
   /** This machine's clock has jumped: what hangs on it is looked at again. */
   clockJumped(): void;
   /**
-   * The first `true` registers the workload (law 12: the proxy has probed the application by then); later values change whether it is
-   * balanced to. Resolves when the control plane has it, or at once where there is none now: it learns of it at the next connection.
+   * The first call registers the workload (law 12: the proxy has probed the application by then); later ones change whether it is
+   * balanced to, and on which ports: `silent` has why others take no connections. Resolves when the control plane has it, or at once where there is none now: it learns of it at the next connection.
    */
-  setReady(ready: boolean): Promise<void>;
+  setReady(ready: boolean, silent?: ReadonlyMap<number, string>): Promise<void>;
   /** Takes the workload out; resolves when that is acknowledged, or after 5 s. Nothing registers it again. */
   deregister(): Promise<void>;
   /** Resolves when all that a process needs that starts from the state directory is there, or could not be written. Absent: nothing is. */

@@ -160,7 +160,7 @@ function agentOf(
     observations,
     outside,
     clockJumped: () => certificates.lookAgain(),
-    setReady: (ready) => registration.setReady(ready),
+    setReady: (ready, silent) => registration.setReady(ready, silent),
     deregister: () => registration.deregister(),
     keep: () => config.keep(),
     async letGo() {

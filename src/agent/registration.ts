@@ -10,7 +10,7 @@ import type { WorkloadSpec } from "../resources/workload/schema.ts";
 import { call } from "./connection.ts";
 
 export interface RegistrationOptions {
-  /** What to register, without `ready`; undefined: this sidecar accepts no calls and registers nothing. */
+  /** What to register, without what is ready; undefined: this sidecar accepts no calls and registers nothing. */
   readonly workload: () => WorkloadSpec | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -38,6 +38,8 @@ export class Registration {
   readonly #state = watchSource<RegistrationState>({});
   readonly #connection = watchSource<Connection | undefined>(undefined);
   #ready: boolean | undefined;
+  /** Why some ports take no connections. */
+  #silent: ReadonlyMap<number, string> = new Map();
   #leaving = false;
   /** Ends when newer tries take over. */
   #retries = new AbortController();
@@ -53,8 +55,12 @@ export class Registration {
   }
 
   /** Resolves after the first try to report it, or at once while not connected. */
-  async setReady(ready: boolean): Promise<void> {
+  async setReady(
+    ready: boolean,
+    silent: ReadonlyMap<number, string> = new Map(),
+  ): Promise<void> {
     this.#ready = ready;
+    this.#silent = silent;
     const connection = this.#connection.value;
     if (connection !== undefined && !connection.signal.aborted)
       await this.#keepRegistering(connection);
@@ -145,7 +151,11 @@ export class Registration {
     if (workload === undefined || this.#ready === undefined || idle())
       return true;
     try {
-      const spec = JSON.stringify({ ...workload, ready: this.#ready });
+      const spec = JSON.stringify({
+        ...workload,
+        ready: this.#ready,
+        ...unready(workload, this.#silent),
+      });
       const response = await call(
         client,
         REGISTRATION.Register,
@@ -215,4 +225,17 @@ export class Registration {
       if (connection !== undefined) return connection;
     }
   }
+}
+
+/** By the names of the ports. */
+function unready(
+  { ports = {} }: WorkloadSpec,
+  silent: ReadonlyMap<number, string>,
+): Pick<WorkloadSpec, "unreadyPorts"> {
+  const unreadyPorts: Record<string, string> = {};
+  for (const [name, port] of Object.entries(ports)) {
+    const why = silent.get(port);
+    if (why !== undefined) unreadyPorts[name] = why;
+  }
+  return Object.keys(unreadyPorts).length === 0 ? {} : { unreadyPorts };
 }

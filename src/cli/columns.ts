@@ -15,7 +15,7 @@ import { REVOCATION } from "../resources/revocation/schema.ts";
 import { SERVICE } from "../resources/service/schema.ts";
 import { TELEMETRY } from "../resources/telemetry/schema.ts";
 import { TRAFFIC_POLICY } from "../resources/traffic-policy/schema.ts";
-import { WORKLOAD } from "../resources/workload/schema.ts";
+import { WORKLOAD, type WorkloadSpec } from "../resources/workload/schema.ts";
 
 export type Column = readonly [
   header: string,
@@ -66,6 +66,14 @@ function targetsText({ selector, targetRefs = [] }: PolicyTargets): string {
   ]
     .filter((text) => text !== "")
     .join(",");
+}
+
+/** Some of its ports may not be ready. */
+function readyText({ ready, unreadyPorts }: WorkloadSpec): string {
+  if (ready === false) return "no";
+  return unreadyPorts === undefined
+    ? "yes"
+    : `not ${Object.keys(unreadyPorts).join(",")}`;
 }
 
 interface RouteSpec {
@@ -122,7 +130,7 @@ const COLUMNS: readonly KindColumns[] = [
     WORKLOAD,
     [
       ["ADDRESS", (spec) => spec.address],
-      ["READY", (spec) => (spec.ready === false ? "no" : "yes")],
+      ["READY", readyText],
       ["SERVICE ACCOUNT", (spec) => spec.serviceAccount ?? ""],
     ],
     [

@@ -26,18 +26,19 @@ const NAMES_FILE = "virtual-addresses.jsonl";
 /** What the options say, read and checked. Throws UserError. */
 export function settingsOf(options: SidecarCommandOptions): SidecarSettings {
   const { host, accessLogFile } = options;
+  const ports = {
+    outbound: portOf("--outbound-port", options.outboundPort),
+    ...(options.capture
+      ? { inbound: portOf("--inbound-port", options.inboundPort) }
+      : {}),
+    link: portOf("--link-port", options.linkPort),
+    admin: portOf("--admin-port", options.adminPort),
+    metrics: portOf("--metrics-port", options.metricsPort),
+  };
   return {
     concurrency: workersOf("--concurrency", options.concurrency),
     scope: scopeOf(options),
-    ports: {
-      outbound: portOf("--outbound-port", options.outboundPort),
-      ...(options.capture
-        ? { inbound: portOf("--inbound-port", options.inboundPort) }
-        : {}),
-      link: portOf("--link-port", options.linkPort),
-      admin: portOf("--admin-port", options.adminPort),
-      metrics: portOf("--metrics-port", options.metricsPort),
-    },
+    ports,
     host,
     metricsHost: host === HERE ? HERE : DEFAULT_SETTINGS.metricsHost,
     publish: (options.publish ?? []).map(publishOf),
@@ -47,7 +48,7 @@ export function settingsOf(options: SidecarCommandOptions): SidecarSettings {
     ...dnsOf(options),
     ...(options.appPort === undefined
       ? {}
-      : { appPorts: Object.values(applicationPorts(options)) }),
+      : { appPorts: foreignPorts(applicationPorts(options), ports) }),
     appAddress: options.appAddress,
     accessLog: accessLogOf(options.accessLog),
     ...(accessLogFile === undefined ? {} : { accessLogFile }),
@@ -100,8 +101,32 @@ export function applicationPorts(
   for (const [name, text] of Object.entries(
     pairsOf("--app-port", options.appPort ?? []),
   ))
-    ports[name] = portOf("--app-port", text);
+    ports[name] = applicationPort("--app-port", text);
   return ports;
+}
+
+/** One that something can listen on: 0 is none. */
+function applicationPort(flag: string, text: string): number {
+  const port = portOf(flag, text);
+  if (port === 0)
+    throw new UserError(
+      `invalid ${flag} "${text}": expected the port that the application listens on, from 1 to 65535`,
+    );
+  return port;
+}
+
+/** No application can be on a port of the sidecar. */
+function foreignPorts(
+  appPorts: Readonly<Record<string, number>>,
+  own: SidecarSettings["ports"],
+): number[] {
+  for (const [name, port] of Object.entries(appPorts))
+    for (const [listener, taken] of Object.entries(own))
+      if (port === taken)
+        throw new UserError(
+          `invalid --app-port ${name}=${port}: the sidecar itself has that port (--${listener}-port); expected the port that the application listens on`,
+        );
+  return Object.values(appPorts);
 }
 
 function publishOf(text: string): { port: number; appPort: number } {
@@ -110,7 +135,7 @@ function publishOf(text: string): { port: number; appPort: number } {
     throw new UserError(`invalid --publish ${text}: expected PORT=APPPORT`);
   return {
     port: portOf("--publish", port),
-    appPort: portOf("--publish", appPort),
+    appPort: applicationPort("--publish", appPort),
   };
 }
 

@@ -209,7 +209,7 @@ const TABLE = {
   // What the resilience policies say.
   NO_ENDPOINT: {
     text: "the backend has no ready endpoint",
-    hint: "Start an instance of the service; see the sidecar's /clusters.",
+    hint: "Start an instance of the service, or see wherry status for why one that runs is not ready.",
     response: { status: 503, grpc: "UNAVAILABLE", retryAfter: true },
     fault: "proxy",
     reset: "CANCEL",

@@ -188,6 +188,8 @@ export interface Endpoint {
   /** How far its locality is from the caller's: 0 is the same as far as both say, 3 another region. */
   readonly distance: number;
   readonly ready: boolean;
+  /** Why its application takes no connections on this port, as its sidecar says; absent where it does, or nothing is known. */
+  readonly unready?: string;
   /** The control plane hears nothing of its sidecar: others are preferred to it. */
   readonly unconfirmed?: true;
 }

@@ -136,6 +136,8 @@ export const FIELDS_SINCE: readonly FieldSince[] = [
     since: 5,
     without: "withheld",
   },
+  // These sidecars call such a port, and its own sidecar says what is wrong.
+  { kind: "Workload", path: "spec.unreadyPorts", since: 5, without: "same" },
   // Read for the keys of a RequestAuthentication alone, which these sidecars do not have.
   { kind: "Mesh", path: "spec.privateFetch", since: 5, without: "same" },
   ...["requestPrincipals", "notRequestPrincipals"].map((name) =>

@@ -1,8 +1,9 @@
-/** The application beside the sidecar: whether it answers, and, while the sidecar leaves, whether it is gone. */
+/** The application beside the sidecar: which of its ports answer, and, while the sidecar leaves, whether it is gone. */
 import type { Clock } from "../core/clock.ts";
+import type { Logger } from "../core/log.ts";
 import type { Watch } from "../core/watch.ts";
 import type { LocalConnections } from "../proxy/downstream/acceptor.ts";
-import { startProbe, type Probe } from "./probe.ts";
+import { startProbe, type PortsFound, type Probe } from "./probe.ts";
 
 /** A process that may end. */
 export interface Living {
@@ -11,9 +12,11 @@ export interface Living {
 
 export interface ApplicationOptions {
   readonly clock: Clock;
+  readonly logger: Logger;
   readonly address: string;
   /** Its ports as they are now. */
   readonly ports: () => readonly number[];
+  readonly ownPorts: ReadonlySet<number>;
   /** What it has open to all workers. */
   readonly connections: () => Promise<readonly LocalConnections[]>;
   /** Where it is known, its end alone counts. */
@@ -21,8 +24,8 @@ export interface ApplicationOptions {
 }
 
 export interface Application {
-  /** One of its ports took a connection, or it has none. */
-  readonly answers: Watch<boolean>;
+  /** Undefined until one of its ports took a connection, or it is late. */
+  readonly found: Watch<PortsFound | undefined>;
   /** The sidecar is about to leave: the end of the application is looked for from now on. */
   leave(): void;
   /** Whether it needs its sidecar no longer. Asked every 100 ms, after `leave`. */
@@ -51,16 +54,15 @@ class ProbedApplication implements Application {
 
   constructor(options: ApplicationOptions) {
     this.#options = options;
-    const { clock, address, ports } = options;
+    const { ports } = options;
     this.#probe = startProbe({
-      clock,
-      address,
+      ...options,
       ports: () => this.#ports ?? ports(),
     });
   }
 
-  get answers(): Watch<boolean> {
-    return this.#probe.answers;
+  get found(): Watch<PortsFound | undefined> {
+    return this.#probe.found;
   }
 
   leave(): void {
@@ -79,7 +81,8 @@ class ProbedApplication implements Application {
     }
     this.#quiet = open > 0 || made !== this.#made ? 0 : this.#quiet + 1;
     this.#made = made;
-    const listens = this.#ports?.length !== 0 && this.answers.value;
+    const listens =
+      this.#ports?.length !== 0 && this.found.value?.answers === true;
     return !listens && this.#quiet >= QUIET;
   }
 

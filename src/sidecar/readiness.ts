@@ -7,6 +7,7 @@ import type { Watch } from "../core/watch.ts";
 import type { Credentials } from "../identity/credentials.ts";
 import { timesOf, validFor } from "../identity/trust.ts";
 import type { Snapshot } from "../policy/snapshot.ts";
+import type { PortsFound } from "./probe.ts";
 
 export const CHECKS = [
   "listeners",
@@ -29,8 +30,8 @@ export interface ReadinessOptions {
   /** The certificate that is in use no more. */
   readonly ended?: () => Credentials | undefined;
   readonly snapshot: Watch<Snapshot | undefined>;
-  /** The application responds. */
-  readonly answering: Watch<boolean>;
+  /** What is known of the application's ports. */
+  readonly application: Watch<PortsFound | undefined>;
   /** What the resolver is at, undefined until it may be asked; absent where there is to be none. */
   readonly resolver?: Watch<string | undefined> | undefined;
   /** It is on its way out. */
@@ -42,20 +43,20 @@ export interface Readiness {
   checks(): readonly Check[];
   /** All of the proxy's own. */
   readonly proxy: boolean;
-  /** The proxy is ready, and the application responds. */
+  /** The proxy is ready, and the application responds on each of its ports. */
   readonly workload: boolean;
   /** Calls at each change that may matter; ends by what it returns. */
   subscribe(run: () => void): () => void;
 }
 
 export function makeReadiness(options: ReadinessOptions): Readiness {
-  const { credentials, snapshot, answering, resolver } = options;
+  const { credentials, snapshot, resolver } = options;
   const checks = (): readonly Check[] => [
     listeners(options),
     ...(resolver === undefined ? [] : [resolves(resolver)]),
     certificate(options),
     config(options),
-    application(options),
+    responds(options.application),
   ];
   return {
     checks,
@@ -66,7 +67,7 @@ export function makeReadiness(options: ReadinessOptions): Readiness {
       return checks().every(({ ok }) => ok);
     },
     subscribe(run) {
-      const watches = [answering, snapshot, credentials, resolver];
+      const watches = [options.application, snapshot, credentials, resolver];
       const stops = watches.flatMap((watch) => watch?.subscribe(run) ?? []);
       return () => {
         for (const stop of stops) stop();
@@ -122,12 +123,11 @@ function config({ snapshot }: ReadinessOptions): Check {
       };
 }
 
-function application({ answering }: ReadinessOptions): Check {
-  return answering.value
-    ? { name: "application", ok: true, detail: "answers" }
-    : {
-        name: "application",
-        ok: false,
-        detail: "none of its ports takes a connection",
-      };
+function responds({ value }: Watch<PortsFound | undefined>): Check {
+  const name = "application";
+  if (value === undefined)
+    return { name, ok: false, detail: "none of its ports takes a connection" };
+  return value.silent.size === 0
+    ? { name, ok: true, detail: "answers" }
+    : { name, ok: false, detail: [...value.silent.values()].join("; ") };
 }

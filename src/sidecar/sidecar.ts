@@ -37,6 +37,7 @@ import { followAgent } from "./follow-agent.ts";
 import { takeApart, type Handed } from "./handover/share-out.ts";
 import { NamingPlace } from "./naming/place.ts";
 import { openAccessLog, type OpenAccessLog } from "./open-access-log.ts";
+import type { PortsFound } from "./probe.ts";
 import { makeReadiness, type Readiness } from "./readiness.ts";
 import { DEFAULT_SETTINGS, type SidecarSettings } from "./settings.ts";
 import { shutDown, type OwnSteps } from "./shutdown.ts";
@@ -116,7 +117,7 @@ class RunningSidecar implements Sidecar {
   /** The other workers, in threads of their own. */
   readonly #workerPool: WorkerPool | undefined;
   readonly #over = Promise.withResolvers<Error | undefined>();
-  readonly #answering = watchSource(false);
+  readonly #portsFound = watchSource<PortsFound | undefined>(undefined);
   readonly #closers: (() => Promise<void> | void)[] = [];
   #ports: BoundPorts;
   #agent: Agent | undefined;
@@ -147,7 +148,7 @@ class RunningSidecar implements Sidecar {
       credentials: parts.worker.credentials,
       ended: () => this.#agent?.newest?.(),
       snapshot: parts.worker.snapshot,
-      answering: this.#answering,
+      application: this.#portsFound,
       resolver: this.#naming.state,
       leaving: () => this.#leaving,
     });
@@ -327,11 +328,11 @@ class RunningSidecar implements Sidecar {
     this.#closers.push(collectGauges(worker.meters, state));
   }
 
-  /** The workload is ready only once the application answers (law 12). */
+  /** A port of the workload is ready only once the application answers on it (law 12). */
   #probeApplication(agent: Agent): void {
     const { clock, logger, settings, worker } = this.#parts;
     const application = startApplication({
-      clock,
+      ...{ clock, logger, ownPorts: worker.ownPorts },
       address: settings.appAddress,
       ports: () =>
         settings.appPorts ??
@@ -345,10 +346,10 @@ class RunningSidecar implements Sidecar {
     this.#application = application;
     this.#closers.push(
       () => application.close(),
-      application.answers.subscribe((answers) => {
-        this.#answering.set(answers);
+      application.found.subscribe((found) => {
+        this.#portsFound.set(found);
         agent
-          .setReady(answers)
+          .setReady(found?.answers === true, found?.silent)
           .catch((error: unknown) =>
             logger.warn({ error: messageOf(error) }, "readiness was not told"),
           );

@@ -76,6 +76,24 @@ void t.test("what is said arrives", (t) => {
   t.end();
 });
 
+void t.test("an application is on a port of its own", (t) => {
+  for (const [fault, ...options] of [
+    [/"0": expected the port that the application/, "--app-port", "http=0"],
+    [/"0": expected the port that the application/, "--publish", "80=0"],
+    [/expected a port/, "--app-port", "http="],
+    [/http=15001: .*--outbound-port/, "--app-port", "http=15001"],
+    [/http=15006: .*--inbound-port/, "--app-port", "http=15006"],
+    [/http=7: .*--link-port/, "--app-port", "http=7", "--link-port", "7"],
+  ] as const)
+    t.throws(() => settings(...options), { message: fault });
+  t.strictSame(
+    settings("--no-capture", "--app-port", "http=15006").appPorts,
+    [15_006],
+    "what is not opened is free",
+  );
+  t.end();
+});
+
 void t.test("an upstream is a local port, or a Service alone", (t) => {
   const command = withSidecarOptions(new Command("sidecar"));
   command.parse(

@@ -374,6 +374,15 @@ void t.test("Workload", (t) => {
     workload({ weight: 0 }, ["spec.weight", /0 is below 1/]),
     workload({ ttl: "500ms" }, ["spec.ttl", /at least 1s, not 500ms/]),
     workload({ ready: "yes" }, ["spec.ready", /must be true or false/]),
+    workload({ ports: { http: 80 }, unreadyPorts: { http: "why" } }),
+    workload({ ports: { http: 80 }, unreadyPorts: { https: "why" } }, [
+      "spec.unreadyPorts.https",
+      /is not a name in spec.ports/,
+    ]),
+    workload({ ports: { http: 80 }, unreadyPorts: { http: "a\nb" } }, [
+      "spec.unreadyPorts.http",
+      /is not a line of printable ASCII/,
+    ]),
     workload({ labels: {} }, ["spec.labels", /are in metadata.labels/]),
   ]);
   void t.test("its settings are complete", (t) => {
@@ -381,6 +390,7 @@ void t.test("Workload", (t) => {
       address: "10.0.0.7",
       ports: {},
       link: undefined,
+      unreadyPorts: undefined,
       serviceAccount: "default",
       locality: "",
       weight: 1,

@@ -1,6 +1,7 @@
 /** When the application beside a sidecar that leaves is gone: its ports, its connections, its process. */
 import { createServer, type Server } from "node:net";
 import t, { type Test } from "tap";
+import { silentLogger } from "../../src/core/log.ts";
 import {
   QUIET,
   startApplication,
@@ -36,6 +37,8 @@ function makeBed(
   };
   const application = startApplication({
     clock,
+    logger: silentLogger,
+    ownPorts: new Set(),
     address: "127.0.0.1",
     ports: () => bed.ports,
     connections: () => Promise.resolve(structuredClone(bed.connections)),
@@ -69,7 +72,7 @@ async function after(
 
 void t.test("without a port its connections alone count", async (t) => {
   const bed = makeBed(t, []);
-  await until(() => bed.application.answers.value);
+  await until(() => bed.application.found.value?.answers === true);
   bed.application.leave();
   t.same(await after(bed, 1, QUIET - 1, 1), [false, false, true]);
 });
@@ -97,7 +100,7 @@ void t.test(
 void t.test("it is there as long as its port is open", async (t) => {
   const { server: app, port } = await server(t);
   const bed = makeBed(t, [port]);
-  await until(() => bed.application.answers.value);
+  await until(() => bed.application.found.value?.answers === true);
   bed.application.leave();
   // Deregistered, the sidecar has no Service any longer.
   bed.ports = [];
@@ -105,7 +108,7 @@ void t.test("it is there as long as its port is open", async (t) => {
   app.close();
   await until(() => {
     bed.clock.advance(1);
-    return !bed.application.answers.value;
+    return bed.application.found.value?.answers === false;
   });
   t.same(await after(bed, QUIET), [true]);
 });
@@ -122,7 +125,7 @@ void t.test("where its process is known, its end alone counts", async (t) => {
   const { port } = await server(t);
   const process = { alive: true };
   const bed = makeBed(t, [port], process);
-  await until(() => bed.application.answers.value);
+  await until(() => bed.application.found.value?.answers === true);
   bed.application.leave();
   t.same(await after(bed, 1, QUIET, QUIET), [false, false, false]);
   bed.connections[0].open = 1;

@@ -28,6 +28,7 @@ interface Row {
   readonly credentials?: Credentials;
   readonly snapshot?: Snapshot;
   readonly answering?: boolean;
+  readonly silent?: readonly (readonly [number, string])[];
   readonly leaving?: boolean;
   /** What the resolver is at; null: it may not be asked yet. */
   readonly resolver?: string | null;
@@ -81,6 +82,16 @@ const ROWS: readonly Row[] = [
     proxy: true,
     workload: true,
     missing: [],
+  },
+  {
+    title: "one of its ports does not answer",
+    credentials: valid,
+    snapshot,
+    answering: true,
+    silent: [[8081, "127.0.0.1:8081: connection refused"]],
+    proxy: true,
+    workload: false,
+    missing: ["application"],
   },
   {
     title: "a certificate that has ended is none",
@@ -138,7 +149,11 @@ for (const row of ROWS)
       clock: fakeClock({ wall: now }),
       credentials: watchSource(row.credentials),
       snapshot: watchSource(row.snapshot),
-      answering: watchSource(row.answering ?? false),
+      application: watchSource(
+        row.answering === true
+          ? { answers: true, silent: new Map(row.silent) }
+          : undefined,
+      ),
       leaving: () => row.leaving ?? false,
       resolver:
         row.resolver === undefined

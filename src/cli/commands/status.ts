@@ -115,7 +115,7 @@ function render(status: MeshStatus, paint: Paint): string {
           `${paint("red", `${namespace}/${name}`)} refused revision ${refused.version.revision} of store ${refused.version.store}, ${age(now - refused.at)} ago:\n  ${inOneLine(refused.reason)}\n`,
         ],
   );
-  return `${head}\n${table(["SIDECAR", "STATE", "WORKLOAD", "REVISION", "CONFIG", "HOLDS", "AGE", "CERTIFICATE ENDS"], rows)}${refusals.length === 0 ? "" : `\n${refusals.join("")}`}${unreadOf(status, paint)}${unconfirmedOf(status, paint)}${adviceOf(status)}`;
+  return `${head}\n${table(["SIDECAR", "STATE", "WORKLOAD", "REVISION", "CONFIG", "HOLDS", "AGE", "CERTIFICATE ENDS"], rows)}${refusals.length === 0 ? "" : `\n${refusals.join("")}`}${unreadyOf(status, paint)}${unreadOf(status, paint)}${unconfirmedOf(status, paint)}${adviceOf(status)}`;
 }
 
 /** Before everything else: a search for the cause of trouble shall not miss what was made on purpose. */
@@ -131,7 +131,21 @@ function faultsOf({ faults = [], now }: MeshStatus, paint: Paint): string {
 function workloadOf(sidecar: SidecarStatus, paint: Paint): string {
   if (sidecar.lease === undefined) return paint("yellow", "not registered");
   if (sidecar.lease.unconfirmed === true) return paint("yellow", "unconfirmed");
-  return sidecar.lease.ready ? "ready" : paint("yellow", "not ready");
+  if (!sidecar.lease.ready) return paint("yellow", "not ready");
+  return sidecar.lease.unreadyPorts === undefined
+    ? "ready"
+    : paint("yellow", "partly ready");
+}
+
+/** What sidecars say of applications that they cannot reach. */
+function unreadyOf({ sidecars }: MeshStatus, paint: Paint): string {
+  const lines = sidecars.flatMap(({ namespace, name, lease }) =>
+    Object.entries(lease?.unreadyPorts ?? {}).map(
+      ([port, why]) =>
+        `${paint("yellow", `${namespace}/${name}`)} cannot reach its application on port ${port}: ${inOneLine(why)}\n`,
+    ),
+  );
+  return lines.length === 0 ? "" : `\n${lines.join("")}`;
 }
 
 function configOf(sidecar: SidecarStatus, paint: Paint): string {

@@ -308,6 +308,12 @@ const SIDECAR = Type.Object(
         {
           workload: Type.String(),
           ready: Type.Boolean(),
+          unreadyPorts: Type.Optional(
+            Type.Record(Type.String(), Type.String(), {
+              description:
+                "Ports that are not ready, by name, each with the reason",
+            }),
+          ),
           unconfirmed: Type.Optional(
             Type.Literal(true, {
               description:

@@ -290,12 +290,13 @@ export class Sidecars implements Omit<PushStatus, "statistics" | "inForce"> {
     const { namespace, name, identity } = sidecar;
     const lease = this.#options.registry.lease(`${namespace}/${name}`);
     if (lease === undefined || lease.identity !== identity) return sidecar;
-    const { workload, ready, confirmed } = lease;
+    const { workload, ready, unreadyPorts, confirmed } = lease;
     return {
       ...sidecar,
       lease: {
         workload,
         ready,
+        ...(unreadyPorts === undefined ? {} : { unreadyPorts }),
         ...(confirmed ? {} : { unconfirmed: true }),
       },
     };

@@ -63,6 +63,8 @@ export interface SidecarStatus {
   readonly lease?: {
     readonly workload: string;
     readonly ready: boolean;
+    /** Ports that are not, by name, each with what the sidecar says of it; absent where there are none. */
+    readonly unreadyPorts?: Readonly<Record<string, string>>;
     /** The lease has run out, and the workload is kept. */
     readonly unconfirmed?: true;
   };

@@ -1,6 +1,7 @@
 /** What is known of a registered workload: who holds it, and whether there is a sign of life. */
 import type { Cancel } from "../../core/clock.ts";
 import type { MonotonicMs, SpiffeUri, WallMs } from "../../core/units.ts";
+import type { WorkloadSpec } from "../../resources/workload/schema.ts";
 import type { Marked } from "./marks.ts";
 import type { ReportCount } from "./reports.ts";
 
@@ -10,6 +11,8 @@ export interface Lease {
   /** SPIFFE id of the holder. */
   readonly identity: SpiffeUri;
   readonly ready: boolean;
+  /** As its Workload has them; absent where there are none. */
+  readonly unreadyPorts?: Readonly<Record<string, string>>;
   /** Whether a stream holds it. */
   readonly held: boolean;
   /** False once it has run out: the workload is still there, and nobody knows whether its sidecar is. */
@@ -32,6 +35,7 @@ export interface LeaseState extends Marked {
   keys: readonly string[];
   ttl: number;
   ready: boolean;
+  unreadyPorts: WorkloadSpec["unreadyPorts"];
   cancelExpiry: Cancel;
   /** When it ran out, or when this control plane took it over unconfirmed; undefined while there are signs of its sidecar. */
   ranOutAt: MonotonicMs | undefined;

@@ -255,11 +255,12 @@ export class Registry {
   }
 
   #leaseOf(workload: string, lease: LeaseState): Lease {
-    const { identity, ready } = lease;
+    const { identity, ready, unreadyPorts } = lease;
     const held = this.#streams.isHeld(workload, identity);
     const unconfirmed = this.#expiry.unconfirmed(workload, lease);
     return {
       ...{ workload, identity, ready, held },
+      ...(unreadyPorts === undefined ? {} : { unreadyPorts }),
       confirmed: unconfirmed === undefined,
       ...(unconfirmed === undefined ? {} : { unconfirmed }),
     };
@@ -270,13 +271,14 @@ export class Registry {
     resource: WorkloadResource,
     identity: SpiffeUri,
   ): LeaseState {
-    const { ttl, ready } = workloadSettings(resource.spec);
+    const { ttl, ready, unreadyPorts } = workloadSettings(resource.spec);
     const lease: LeaseState = this.#leases.get(workload) ?? {
       key: keyOf(resource),
       identity,
       keys: [],
       ttl,
       ready,
+      unreadyPorts,
       cancelExpiry: () => undefined,
       ranOutAt: undefined,
       keptFor: undefined,
@@ -285,6 +287,7 @@ export class Registry {
     };
     lease.ttl = Math.min(TTL_BOUNDS.most, Math.max(TTL_BOUNDS.least, ttl));
     lease.ready = ready;
+    lease.unreadyPorts = unreadyPorts;
     this.#leases.set(workload, lease);
     return lease;
   }

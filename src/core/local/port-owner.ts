@@ -1,4 +1,4 @@
-/** Whose port a token of this machine is about to go to: any user may take a port that is free, and would get what is sent to it. */
+/** The listeners on a port of this machine, by the tables of /proc/net: any user may take a port that is free, and would get a token that is sent to it. */
 import { readFile, stat } from "node:fs/promises";
 import ipaddr from "ipaddr.js";
 import { UserError } from "../errors.ts";
@@ -14,13 +14,7 @@ export async function expectOwnPort(
   tokenFile: string,
 ): Promise<void> {
   const known = [0, process.geteuid?.() ?? 0, (await stat(tokenFile)).uid];
-  const tables = await Promise.all(
-    ["/proc/net/tcp", "/proc/net/tcp6"].map((table) =>
-      // Where the kernel does not say, nothing is known against it.
-      readFile(table, "latin1").catch(() => ""),
-    ),
-  );
-  const stranger = [...listeners(tables.join("\n"), url)].find(
+  const stranger = [...listeners(await readTables(), url)].find(
     (user) => !known.includes(user),
   );
   if (stranger !== undefined)
@@ -29,21 +23,48 @@ export async function expectOwnPort(
     );
 }
 
+/** Empty where the kernel does not say: then nothing is known. */
+export async function readTables(): Promise<string> {
+  const tables = await Promise.all(
+    ["/proc/net/tcp", "/proc/net/tcp6"].map((table) =>
+      readFile(table, "latin1").catch(() => ""),
+    ),
+  );
+  return tables.join("\n");
+}
+
+/** Addresses on which something listens at the port. */
+export function listeningAddresses(
+  tables: string,
+  port: number,
+): ReadonlySet<string> {
+  const addresses = new Set<string>();
+  for (const [address] of listening(tables, port))
+    addresses.add(readAddress(address));
+  return addresses;
+}
+
 /** Users with a listener where a connection to the URL may arrive, by the tables of /proc/net. */
 export function listeners(tables: string, url: URL): ReadonlySet<number> {
   const port = Number(url.port === "" ? 80 : url.port);
-  const suffix = `:${port.toString(16).toUpperCase().padStart(4, "0")}`;
-  const places = new Set(
-    [...addressesOf(url).flatMap(written), ...ANY].map(
-      (address) => address + suffix,
-    ),
-  );
+  const places = new Set([...addressesOf(url).flatMap(written), ...ANY]);
   const users = new Set<number>();
+  for (const [address, user] of listening(tables, port))
+    if (places.has(address)) users.add(user);
+  return users;
+}
+
+/** Address as the tables have it, and user, of each listener at the port. */
+function* listening(
+  tables: string,
+  port: number,
+): Generator<readonly [address: string, user: number]> {
+  const suffix = `:${port.toString(16).toUpperCase().padStart(4, "0")}`;
   for (const line of tables.split("\n")) {
     const [, local = "", , state, , , , user] = line.trim().split(/ +/);
-    if (state === LISTENING && places.has(local)) users.add(Number(user));
+    if (state === LISTENING && local.endsWith(suffix))
+      yield [local.slice(0, -suffix.length), Number(user)];
   }
-  return users;
 }
 
 function addressesOf(url: URL): string[] {
@@ -58,6 +79,11 @@ function written(address: string): string[] {
   return parsed.kind() === "ipv4"
     ? [own, hexOf((parsed as ipaddr.IPv4).toIPv4MappedAddress().toByteArray())]
     : [own];
+}
+
+function readAddress(hex: string): string {
+  const bytes = Buffer.from(hex, "hex").swap32();
+  return ipaddr.process(ipaddr.fromByteArray([...bytes]).toString()).toString();
 }
 
 function hexOf(bytes: readonly number[]): string {

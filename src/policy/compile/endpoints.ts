@@ -11,6 +11,7 @@ import {
 import {
   applicationPort,
   isUnconfirmed,
+  unreadyPort,
   workloadSettings,
 } from "../../resources/workload/schema.ts";
 import type { Endpoint } from "../snapshot.ts";
@@ -81,6 +82,7 @@ function endpointOf(
   const application = applicationPort(resource.spec, port);
   if (application === undefined) return undefined;
   const settings = workloadSettings(resource.spec);
+  const unready = unreadyPort(resource.spec, application);
   return {
     key: `${name}:${application}`,
     workload: name,
@@ -98,7 +100,8 @@ function endpointOf(
     weight: settings.weight,
     locality: settings.locality,
     distance: distance(locality, settings.locality),
-    ready: settings.ready,
+    ready: settings.ready && unready === undefined,
+    ...(unready === undefined ? {} : { unready }),
     ...(isUnconfirmed(resource) ? { unconfirmed: true } : {}),
   };
 }
@@ -180,6 +183,7 @@ function sameOr(old: Endpoint | undefined, endpoint: Endpoint): Endpoint {
     old.locality === endpoint.locality &&
     old.distance === endpoint.distance &&
     old.ready === endpoint.ready &&
+    old.unready === endpoint.unready &&
     old.unconfirmed === endpoint.unconfirmed
     ? old
     : endpoint;

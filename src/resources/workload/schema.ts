@@ -40,6 +40,8 @@ export interface WorkloadSpec {
   readonly ttl?: string;
   /** False keeps it out of balancing. Absent: true. */
   readonly ready?: boolean;
+  /** Ports on which its application takes no connections at present, each with what its sidecar found there. */
+  readonly unreadyPorts?: Readonly<Record<string, string>>;
 }
 
 /** Marks a Workload that a sidecar registered, with that sidecar's SPIFFE ID: the rest are a person's, and never expire. */
@@ -65,6 +67,7 @@ export interface WorkloadSettings {
   /** Milliseconds. */
   readonly ttl: number;
   readonly ready: boolean;
+  readonly unreadyPorts: WorkloadSpec["unreadyPorts"];
 }
 
 export const WORKLOAD_DEFAULTS = {
@@ -81,6 +84,7 @@ export function workloadSettings(spec: WorkloadSpec): WorkloadSettings {
     ...spec,
     ports: spec.ports ?? {},
     link: spec.link,
+    unreadyPorts: spec.unreadyPorts,
     ttl: spec.ttl === undefined ? WORKLOAD_DEFAULTS.ttl : durationOf(spec.ttl),
   };
 }
@@ -98,6 +102,16 @@ export function applicationPort(
     return ports[port.name];
   const target = targetPortOf(port);
   return Object.values(ports).includes(target) ? target : undefined;
+}
+
+/** Why the application takes no connections on that port; undefined where it does. */
+export function unreadyPort(
+  { ports = {}, unreadyPorts = {} }: WorkloadSpec,
+  port: number,
+): string | undefined {
+  for (const [name, why] of Object.entries(unreadyPorts))
+    if (ports[name] === port) return why;
+  return undefined;
 }
 
 const HOST = new RegExp(DNS_NAME.pattern);
@@ -165,6 +179,21 @@ const spec: TSchema = describes<WorkloadSpec>()(
         Type.Optional(Type.Boolean()),
         WORKLOAD_DEFAULTS.ready,
       ),
+      unreadyPorts: field(
+        "Ports that may not be called at present, by name, each with the reason. Its sidecar says so while the application takes no connections there.",
+        Type.Optional(
+          Type.Record(
+            Type.String(),
+            Type.String({
+              minLength: 1,
+              maxLength: 300,
+              pattern: "^[ -~]*$",
+              expected: "a line of printable ASCII",
+            }),
+            { propertyNames: DNS_LABEL, maxProperties: 64 },
+          ),
+        ),
+      ),
     },
     CLOSED,
   ),
@@ -207,6 +236,11 @@ function checkWorkload({ spec }: WorkloadResource): Problem[] {
           ["spec", "ports", name],
           `is the sidecar's own port (link.port ${port}), which no stream may reach`,
         ),
+      );
+  for (const name of Object.keys(spec.unreadyPorts ?? {}))
+    if (!Object.hasOwn(spec.ports ?? {}, name))
+      problems.push(
+        error(["spec", "unreadyPorts", name], "is not a name in spec.ports"),
       );
   return problems;
 }

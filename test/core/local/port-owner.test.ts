@@ -9,6 +9,7 @@ import t from "tap";
 import {
   expectOwnPort,
   listeners,
+  listeningAddresses,
 } from "../../../src/core/local/port-owner.ts";
 
 /** A row of /proc/net/tcp; port 15080 is 3AE8. */
@@ -19,6 +20,23 @@ const V4 = "0100007F:3AE8";
 const MAPPED = "0000000000000000FFFF00000100007F:3AE8";
 const V6 = "00000000000000000000000001000000:3AE8";
 const ANY = ["00000000:3AE8", `${"0".repeat(32)}:3AE8`];
+
+void t.test("on which addresses something listens", (t) => {
+  for (const [place, address] of [
+    [V4, "127.0.0.1"],
+    [MAPPED, "127.0.0.1"],
+    [V6, "::1"],
+    ["0900007F:3AE8", "127.0.0.9"],
+    [ANY[0], "0.0.0.0"],
+    [ANY[1], "::"],
+  ] as const) {
+    const tables = row(place ?? "", "0A", 0);
+    t.strictSame([...listeningAddresses(tables, 15_080)], [address]);
+    t.strictSame([...listeningAddresses(tables, 15_081)], []);
+  }
+  t.strictSame([...listeningAddresses(row(V4, "01", 0), 15_080)], []);
+  t.end();
+});
 
 void t.test("who takes connections to an address", (t) => {
   for (const [host, places] of Object.entries({

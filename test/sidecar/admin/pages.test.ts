@@ -1,5 +1,6 @@
 /** The sidecar's own pages. */
 import t from "tap";
+import { silentLogger } from "../../../src/core/log.ts";
 import { startProbe } from "../../../src/sidecar/probe.ts";
 import { systemClock } from "../../../src/core/clock.ts";
 import {
@@ -135,15 +136,17 @@ void t.test("the probe follows the application", async (t) => {
       after: (ms, run) =>
         systemClock.after(ms >= 1000 ? ms / 100 : ms / 10, run),
     },
+    logger: silentLogger,
+    ownPorts: new Set(),
     address: "127.0.0.1",
     ports: () => [port],
   });
   try {
-    await until(() => probe.answers.value);
+    await until(() => probe.found.value?.answers === true);
     server.close();
-    await until(() => !probe.answers.value);
+    await until(() => probe.found.value?.answers === false);
     server.listen(port, "127.0.0.1");
-    await until(() => probe.answers.value);
+    await until(() => probe.found.value?.answers === true);
     t.pass("there, gone, and there again");
   } finally {
     probe.close();
@@ -154,10 +157,12 @@ void t.test("the probe follows the application", async (t) => {
 void t.test("without ports there is nothing to wait for", async (t) => {
   const probe = startProbe({
     clock: systemClock,
+    logger: silentLogger,
+    ownPorts: new Set(),
     address: "127.0.0.1",
     ports: () => [],
   });
-  await until(() => probe.answers.value);
-  t.ok(probe.answers.value);
+  await until(() => probe.found.value?.answers === true);
+  t.same(probe.found.value, { answers: true, silent: new Map() });
   probe.close();
 });

@@ -83,7 +83,8 @@ function* endpointsOf(
     if (
       resource !== undefined &&
       isKind(WORKLOAD, resource) &&
-      workloadSettings(resource.spec).ready
+      workloadSettings(resource.spec).ready &&
+      resource.spec.unreadyPorts === undefined
     )
       yield pathOf(resource);
 }

@@ -92,9 +92,26 @@ export function hostPortOf(endpoint: Endpoint): string {
   return text;
 }
 
+const unready = new WeakMap<Cluster, string>();
+
+/** What the first sidecar says of its application; "" where none says anything. Once for each cluster, since callers go on calling. */
+function unreadyText(cluster: Cluster): string {
+  let text = unready.get(cluster);
+  if (text === undefined) {
+    const said = cluster.endpoints.find((each) => each.unready !== undefined);
+    text =
+      said?.unready === undefined
+        ? ""
+        : `: ${said.workload} says ${said.unready}`;
+    unready.set(cluster, text);
+  }
+  return text;
+}
+
 export function noEndpoint(cluster: Cluster, reason: string): MeshError {
-  return new MeshError("NO_ENDPOINT", `${cluster.key}: ${reason}`, {
-    source: "proxy",
-    unprocessed: true,
-  });
+  return new MeshError(
+    "NO_ENDPOINT",
+    `${cluster.key}: ${reason}${unreadyText(cluster)}`,
+    { source: "proxy", unprocessed: true },
+  );
 }
