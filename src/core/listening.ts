@@ -60,7 +60,7 @@ export async function listenOn(
   where: ListenWhere,
   onError: (error: Error) => void,
 ): Promise<AddressInfo> {
-  await again(clock, () => begin(server, where));
+  await again(clock, () => beginAnywhere(server, where));
   hearErrors(server, onError);
   const address = server.address();
   if (address === null || typeof address === "string")
@@ -93,6 +93,29 @@ export function hearErrors(
     countMachineError("accept", error);
     onError(error);
   });
+}
+
+async function beginAnywhere(
+  server: Server,
+  where: ListenWhere,
+): Promise<void> {
+  try {
+    await begin(server, where);
+  } catch (thrown) {
+    const host = "host" in where ? withoutIpv6(where.host, thrown) : undefined;
+    if (host === undefined) throw thrown;
+    await begin(server, { ...where, host });
+  }
+}
+
+/** "::" is every address: of IPv4 alone, where the kernel was started without IPv6. Undefined: that is not why it failed. */
+export function withoutIpv6(
+  host: string | undefined,
+  thrown: unknown,
+): string | undefined {
+  return host === "::" && systemCode(thrown) === "EAFNOSUPPORT"
+    ? "0.0.0.0"
+    : undefined;
 }
 
 function begin(server: Server, where: ListenWhere): Promise<void> {

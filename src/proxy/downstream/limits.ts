@@ -74,7 +74,7 @@ export const DEFAULT_LIMITS: SidecarLimits = {
 /** All instances of a workload together may do so many times what one address may. */
 export const IDENTITY_SHARE = 4;
 
-/** Descriptors that are needed for other things than calls. */
+/** Descriptors that are needed for other things than calls; no more than half of all, or with a limit of 256 nobody could call. */
 const OTHER_DESCRIPTORS = 256;
 /** Part of the memory that messages may take: they cost as much again on their way, and so do the connections and exchanges that they belong to. */
 export const MESSAGES = 16;
@@ -100,7 +100,10 @@ export function resolveLimits(
     options.connections ??
     within(DEFAULT_LIMITS.connections, CONNECTION, LEAST);
   // Each connection may need another one, to the upstream.
-  const possible = Math.floor((allowance.descriptors - OTHER_DESCRIPTORS) / 2);
+  const { descriptors } = allowance;
+  const possible = Math.floor(
+    Math.max(descriptors - OTHER_DESCRIPTORS, descriptors / 2) / 2,
+  );
   const connections = Math.max(1, Math.min(wanted, possible));
   const perAddress =
     options.connectionsPerAddress ?? DEFAULT_LIMITS.connectionsPerAddress;

@@ -12,6 +12,7 @@
 import { connect, createServer, type Server, type Socket } from "node:net";
 import type { Clock } from "../../core/clock.ts";
 import { systemCode, UserError } from "../../core/errors.ts";
+import { withoutIpv6 } from "../../core/listening.ts";
 import type { Logger } from "../../core/log.ts";
 import { keepAlive } from "../../core/keep-alive.ts";
 import { again } from "../../core/machine/again.ts";
@@ -109,10 +110,17 @@ function itsEnd(clock: Clock, ms: number): Promise<string | undefined> {
 
 /** Rejects as `listen` does where anybody listens on `port` of `host`. */
 export async function assertFree(host: string, port: number): Promise<void> {
-  const server = await listen(
-    { host, port, ipv6Only: host === "::1" },
-    (socket) => socket.destroy(),
-  );
+  let server: Server;
+  try {
+    server = await listen({ host, port, ipv6Only: host === "::1" }, (socket) =>
+      socket.destroy(),
+    );
+  } catch (thrown) {
+    const every = withoutIpv6(host, thrown);
+    if (every === undefined) throw thrown;
+    await assertFree(every, port);
+    return;
+  }
   await new Promise((resolve) => server.close(resolve));
 }
 

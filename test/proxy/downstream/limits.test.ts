@@ -26,10 +26,15 @@ void t.test("with few descriptors, half of them are for callers", (t) => {
     384,
     "whatever is asked for",
   );
-  t.equal(
-    resolveLimits({}, { descriptors: 10, memoryBytes: 0 }).connections,
-    1,
-  );
+  for (const [descriptors, connections] of [
+    [256, 64],
+    [10, 2],
+    [1, 1],
+  ] as const)
+    t.equal(
+      resolveLimits({}, { descriptors, memoryBytes: 0 }).connections,
+      connections,
+    );
   t.end();
 });
 

@@ -17,7 +17,7 @@ import {
 import type { WherryOptions } from "./wherry-process.ts";
 
 /** Where a process runs. */
-export type Environment = Pick<WherryOptions, "environment">;
+export type Environment = Pick<WherryOptions, "environment" | "prefix">;
 
 export interface ShopProcesses {
   readonly directory: string;

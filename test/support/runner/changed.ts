@@ -5,7 +5,7 @@ import { dirname, join, normalize } from "node:path";
 
 const FOLDERS = ["src", "test", "bench"];
 /** Tests of whole processes: too slow after each edit. */
-const WHOLE_PROCESSES = /^test\/(?:e2e|hostile)\//;
+const WHOLE_PROCESSES = /^test\/(?:e2e|hostile|ordinary)\//;
 
 export interface Reached {
   readonly test: string;

@@ -270,7 +270,7 @@ async function runAll(): Promise<Counts> {
   const checks = runChecks({ root, env }, strict);
   // Those whose lines are counted together: a process counts for all of its files, or for none.
   const unitTests = testsIn("test")
-    .filter((file) => !/^test\/(?:e2e|hostile)\//.test(file))
+    .filter((file) => !/^test\/(?:e2e|hostile|ordinary)\//.test(file))
     .sort(
       (left, right) =>
         Number(hasFloor(root, right)) - Number(hasFloor(root, left)),
@@ -288,7 +288,9 @@ async function runAll(): Promise<Counts> {
     timeout: TIMEOUT,
   });
   let counts = [await checks, unit, checkCoverage(coverage)].reduce(sum);
-  const processes = ["test/hostile", "test/e2e"].flatMap(testsIn);
+  const processes = ["test/hostile", "test/e2e", "test/ordinary"].flatMap(
+    testsIn,
+  );
   const [alone, together] = [true, false].map((wanted) =>
     processes.filter((file) => ALONE.test(file) === wanted),
   );
