@@ -90,6 +90,7 @@ function requests(count: number): readonly AuthorizationFacts[] {
           ? `/api/v1/items-${(index * 9) % count}/parts`
           : `/aaaaaaaaaaaaaaaa/${index}`,
       header: (name) => (name === "x-team" ? "none" : undefined),
+      lines: (name) => (name === "x-team" ? "none" : undefined),
     },
   }));
 }

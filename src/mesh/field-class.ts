@@ -96,9 +96,8 @@ const classOfUnknown: (name: string) => number = memo((name) => {
   if (FORWARDED_PREFIXES.some((prefix) => name.startsWith(prefix)))
     return credential | FORWARDED | NO_TRAILER;
   if (name.startsWith(ENVOY)) return credential | FORWARDED;
-  // CGI and WSGI make the same variable of both (RFC 3875 4.1.18).
-  const dashed = name.includes("_") ? classOf(name.replaceAll("_", "-")) : 0;
-  return credential | (dashed & FORWARDED);
+  const spelled = dashed(name);
+  return credential | (spelled === name ? 0 : classOf(spelled) & FORWARDED);
 });
 
 /** Whether a lower-case name says how the body beside it is to be read (RFC 9110 8.3 to 8.5): it goes where that body goes. */
@@ -107,12 +106,20 @@ export function describesBody(name: string): boolean {
 }
 
 /**
- * Whether a lower-case name is that of a framing or mesh field to a recipient that takes "_" for "-", as CGI's meta-variables
- * do (RFC 3875 4.1.18): `content_length` frames a message for it, and `x_forwarded_client_cert` is an identity that nobody removed.
+ * The one spelling of names that are one name to some recipients: CGI and WSGI make the same variable of "-" and "_" (RFC 3875 4.1.18), and PHP
+ * of "." besides.
+ */
+export function dashed(name: string): string {
+  return name.includes("_") || name.includes(".")
+    ? name.replaceAll(/[_.]/g, "-")
+    : name;
+}
+
+/**
+ * Whether a lower-case name is that of a framing or mesh field to a recipient that takes "_" or "." for "-": `content_length` frames a
+ * message for it, and `x_forwarded_client_cert` is an identity that nobody removed.
  */
 export function isLookalike(name: string): boolean {
-  return (
-    name.includes("_") &&
-    (classOf(name.replaceAll("_", "-")) & (FRAMING | MESH)) !== 0
-  );
+  const spelled = dashed(name);
+  return spelled !== name && (classOf(spelled) & (FRAMING | MESH)) !== 0;
 }

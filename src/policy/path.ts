@@ -8,6 +8,7 @@
  */
 import { hostOf } from "../core/text/authority.ts";
 import { upperEscapes } from "../core/text/percent.ts";
+import type { HeaderLines } from "../mesh/header-readings.ts";
 import type { PathNormalization } from "../resources/mesh/schema.ts";
 
 export type NormalisedPath =
@@ -45,6 +46,8 @@ export interface RequestFacts {
   readonly query: string;
   /** By lower-case name; several values joined as RFC 9110 5.3 says; "host" gives `host`. */
   header(name: string): string | undefined;
+  /** The same, line by line. */
+  lines(name: string): HeaderLines;
 }
 
 export type ReadRequest =
@@ -221,6 +224,7 @@ export function readRequest(
     query: normalised.query,
     fields: head.fields,
     header,
+    lines,
   };
   return { ok: true, facts, target: normalised.target };
 }
@@ -239,4 +243,16 @@ function header(this: Facts, name: string): string | undefined {
     else joined += (name === "cookie" ? "; " : ", ") + field.value;
   }
   return joined;
+}
+
+function lines(this: Facts, name: string): HeaderLines {
+  if (name === "host") return this.header(name);
+  let first: string | undefined;
+  let all: string[] | undefined;
+  for (const field of this.fields) {
+    if (field.name !== name) continue;
+    if (first === undefined) first = field.value;
+    else (all ??= [first]).push(field.value);
+  }
+  return all ?? first;
 }

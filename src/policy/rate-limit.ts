@@ -4,6 +4,7 @@
  * All limits that match must have room; one that refuses costs the others nothing. The caller is known by its certificate and by
  * nothing else (trap 4), so all callers without one share a bucket, and so do all requests without the header or the claim of a key.
  */
+import type { HeaderLines } from "../mesh/header-readings.ts";
 import type { Rate, RateTable } from "../core/shared/rate-table.ts";
 import type { MonotonicMs, SpiffeUri } from "../core/units.ts";
 import { claimText, type VerifiedClaims } from "../identity/jwt/claims.ts";
@@ -16,8 +17,8 @@ import {
 
 /** What limits and priorities read of a request; `RequestFacts` satisfies it. */
 export interface ProtectedRequest {
-  /** By lower-case name. */
-  header(name: string): string | undefined;
+  /** By lower-case name: the value of each line. */
+  lines(name: string): HeaderLines;
 }
 
 export interface RateLimit<R extends ProtectedRequest> {
@@ -137,7 +138,7 @@ export function applies<R extends ProtectedRequest>(
   );
 }
 
-/** The text that tells requests apart; "" for those that lack it, which share one bucket. */
+/** The text that tells requests apart; "" for those that lack it, or have several of it, which share one bucket. */
 export function keyOf(
   source: KeySource,
   peer: SpiffeUri | undefined,
@@ -150,8 +151,13 @@ export function keyOf(
     case "principal":
       return peer ?? "";
     case "header":
-      return request?.header(source.name) ?? "";
+      return single(request?.lines(source.name));
     case "claim":
       return (claims && claimText(claims, source.path)) ?? "";
   }
+}
+
+/** Each application goes by another of several lines: a caller could choose a new bucket with each request. */
+function single(lines: HeaderLines): string {
+  return typeof lines === "string" ? lines : "";
 }

@@ -22,6 +22,7 @@ import type { AdaptiveConcurrency } from "../resources/traffic-policy/overload.t
 import type { Prioritizer } from "./priority.ts";
 import type { RateLimit } from "./rate-limit.ts";
 import type { Telemetry } from "./telemetry/telemetry.ts";
+import type { ReadHeaders } from "../mesh/header-readings.ts";
 import type { TokenRules } from "./tokens/token-rules.ts";
 
 /** Which state of which store this was compiled from. */
@@ -272,6 +273,8 @@ export interface InboundPort {
   /** Whose tokens are accepted; undefined where no RequestAuthentication acts on the workload. */
   readonly tokens: TokenRules | undefined;
   readonly protection: Protection;
+  /** What its policies read of a request's headers; undefined where they read none. */
+  readonly readHeaders: ReadHeaders | undefined;
   /** What has to be asked before `authorize`; undefined where nothing has. */
   readonly custom: CustomAuthorizer | undefined;
   authorize(facts: AuthorizationFacts): Verdict;
@@ -285,6 +288,8 @@ export interface InboundPort {
 export interface Protection {
   /** Absent: none. */
   readonly limits?: readonly RateLimit<RoutedRequest>[];
+  /** Names of the headers that `limits` read. */
+  readonly limitHeaders?: readonly string[];
   readonly concurrency: AdaptiveConcurrency;
   /** "NAMESPACE/NAME" of the TrafficPolicy that says how concurrency adapts. */
   readonly concurrencyPolicy?: string;

@@ -10,6 +10,7 @@
 import { MeshError } from "../mesh/errors.ts";
 import type { Watch } from "../core/watch.ts";
 import type { AuthorizationFacts } from "../policy/authorization/call.ts";
+import { ambiguityOf } from "../mesh/header-readings.ts";
 import { readRequest } from "../policy/path.ts";
 import type { InboundPort, Snapshot } from "../policy/snapshot.ts";
 import type { ServerHandler, ServerStream } from "../wire/exchange.ts";
@@ -213,7 +214,9 @@ function onward(
   const { host } = listener.options;
   // authorize: as policy says, with what is known by now
   const plan =
-    authorize(port, facts, accepted) ?? admit(accepted, stream, read, facts);
+    (read && ambiguous(port, stream)) ??
+    authorize(port, facts, accepted) ??
+    admit(accepted, stream, read, facts);
   if (plan instanceof MeshError) {
     record.refuse(plan, inside);
     return;
@@ -273,6 +276,8 @@ function judgeAnew(
   if (read instanceof MeshError) return read;
   const refused = read && tokenRefusedAnew(port, stream.head, checked?.token);
   if (refused !== undefined) return refused;
+  const unclear = read && ambiguous(port, checked?.held ?? stream);
+  if (unclear !== undefined) return unclear;
   const facts =
     checked?.factsOf(port) ?? factsOf(port, stream.connection, read?.facts);
   // A provider is not asked again, and one that was never asked has not allowed it (ADR 068).
@@ -287,6 +292,17 @@ function judgeAnew(
         `rule ${unasked.rule} of ${unasked.policy} asks provider ${unasked.provider}, which was not asked when this began`,
         { source: "proxy", policy: unasked.policy },
       );
+}
+
+/** Its headers have to mean one thing to policy and to the application (law 14): as they are once the checks have taken out what is theirs. */
+function ambiguous(
+  { readHeaders }: InboundPort,
+  { head }: Pick<ServerStream, "head">,
+): MeshError | undefined {
+  const why = readHeaders && ambiguityOf(readHeaders, head.fields);
+  return why === undefined
+    ? undefined
+    : new MeshError("BAD_REQUEST", why, { source: "downstream" });
 }
 
 /** The caller, and its request: why it is refused before any policy is asked, or the request as policy reads it; undefined for a tunnel. */

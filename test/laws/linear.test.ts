@@ -34,6 +34,7 @@ const REQUEST = {
   host: "orders",
   query: "",
   header: (): undefined => undefined,
+  lines: (): undefined => undefined,
 };
 const authorizer = atOnce(
   compileAuthorization(

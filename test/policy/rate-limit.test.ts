@@ -56,7 +56,7 @@ interface Call {
   readonly peer?: string;
   readonly target?: string;
   readonly method?: string;
-  readonly headers?: Record<string, string>;
+  readonly headers?: Record<string, string | readonly string[]>;
   readonly tunnel?: boolean;
 }
 
@@ -180,6 +180,22 @@ void t.test("a limit named as another's place has a bucket of its own", (t) => {
   t.end();
 });
 
+void t.test("a key of several lines is one bucket, whatever they say", (t) => {
+  const rateLimit: RateLimitSpec = {
+    requests: 1,
+    interval: "1m",
+    key: "request.headers[X-Api-Key]",
+  };
+  const by = (...keys: readonly string[]): Call => ({
+    headers: { "x-api-key": keys },
+  });
+  t.strictSame(
+    play(limited(rateLimit), [by("a", "1"), by("a", "2"), by("3", "a"), {}]),
+    ["pass", OVER, OVER, OVER],
+  );
+  t.end();
+});
+
 void t.test("limits of routes", (t) => {
   const rateLimit: RateLimitSpec = {
     requests: 4,
@@ -227,6 +243,17 @@ void t.test("limits of routes", (t) => {
   t.strictSame(
     play(limited(rateLimit), [batch, batch, batch, { ...batch, peer: JOBS }]),
     ["pass", "pass", "rateLimit.routes[1]", "pass"],
+  );
+  t.strictSame(
+    play(
+      limited(rateLimit),
+      [["1", ""], ["", "1"], "1,"].map((each) => ({
+        ...batch,
+        headers: { "x-batch": each },
+      })),
+    ),
+    ["pass", "pass", "rateLimit.routes[1]"],
+    "whichever line the application reads",
   );
   t.strictSame(
     play(limited(rateLimit), [{}, {}, {}, {}, batch, batch, batch]),

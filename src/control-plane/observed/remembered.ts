@@ -40,7 +40,13 @@ export function factsOf({
     request:
       method === ""
         ? undefined
-        : { method, host, path, header: () => undefined },
+        : {
+            method,
+            host,
+            path,
+            header: () => undefined,
+            lines: () => undefined,
+          },
   };
 }
 

@@ -5,6 +5,7 @@ import {
   type ClaimValue,
   type VerifiedClaims,
 } from "../../identity/jwt/claims.ts";
+import { anyReading, wholeReading } from "../../mesh/header-readings.ts";
 import { domainsMeant, principalsMeant } from "./aliases.ts";
 import {
   destinationAddress,
@@ -135,12 +136,14 @@ export function remoteIp(trustedHops: number): Attribute {
 
 export function requestHeader(name: string): Attribute {
   const lower = name.toLowerCase();
-  return attribute(
-    `header ${name}`,
-    (call) => call.request?.header(lower),
-    matchText,
-    REQUEST,
-  );
+  return {
+    name: `header ${name}`,
+    read: (call) => call.request?.lines(lower),
+    compared: (call) => anyReading(lower, call.request?.lines(lower)),
+    strict: (call) => wholeReading(lower, call.request?.lines(lower)),
+    pattern: matchText,
+    origin: REQUEST,
+  };
 }
 
 function attribute(

@@ -20,7 +20,7 @@ import {
   type AuthorizedWorkload,
 } from "./applies.ts";
 import { callOf, type AuthorizationFacts, type Call } from "./call.ts";
-import { compileRule } from "./rule.ts";
+import { compileRule, headersRead } from "./rule.ts";
 import { indexRules, type FindRule, type Ordered } from "./rule-index.ts";
 import type { NotGiven, Test } from "./tests.ts";
 
@@ -41,6 +41,8 @@ export interface Authorizer {
   explain(facts: AuthorizationFacts, notGiven?: NotGiven): AuthorizationTrace;
   /** "NAMESPACE/NAME" of the policies that apply, DENY first. */
   readonly policies: readonly string[];
+  /** Names of the headers that their rules read. */
+  readonly headers: readonly string[];
 }
 
 export interface AuthorizationTrace {
@@ -130,6 +132,7 @@ export function* compileAuthorization(
   };
   return {
     policies: names,
+    headers: sorted.flatMap(([, policy]) => headersRead(policy)),
     authorize:
       denying === undefined && allowing === undefined
         ? () => otherwise

@@ -4,6 +4,7 @@ import { plainAddress } from "../../core/text/network.ts";
 import type { SpiffeUri } from "../../core/units.ts";
 import type { VerifiedClaims } from "../../identity/jwt/claims.ts";
 import { parseSpiffeId } from "../../identity/spiffe.ts";
+import type { HeaderLines } from "../../mesh/header-readings.ts";
 import { forwardedAddress } from "./forwarded-address.ts";
 
 /** Identity comes from the verified peer certificate of the call's own connection only (law 5, trap 4). */
@@ -38,6 +39,8 @@ export interface AuthorizedRequest {
   readonly path: string;
   /** By lower-case name; several values joined as RFC 9110 5.3 says. */
   header(name: string): string | undefined;
+  /** The same, line by line. */
+  lines(name: string): HeaderLines;
 }
 
 /** The facts with the peer's name taken apart once, for all rules. */

@@ -8,7 +8,7 @@ import {
 import { applies, nameOf, type AuthorizedWorkload } from "./applies.ts";
 import { explained } from "./authorization.ts";
 import { callOf, type AuthorizationFacts } from "./call.ts";
-import { compileRule } from "./rule.ts";
+import { compileRule, headersRead } from "./rule.ts";
 import type { NotGiven, Test } from "./tests.ts";
 
 /** A rule that asks. */
@@ -30,6 +30,8 @@ export interface CustomRule extends CustomMatch {
 export interface CustomAuthorizer {
   /** All that may be asked, each once. */
   readonly providers: readonly string[];
+  /** Names of the headers that the rules read. */
+  readonly headers: readonly string[];
   /** The rules for which somebody is asked, one a provider, by the names of their policies. */
   matches(facts: AuthorizationFacts): readonly CustomMatch[];
   /** All rules, by the same tests. */
@@ -78,6 +80,7 @@ export function* compileCustom(
   }
   return {
     providers: [...new Set(rules.map(({ provider }) => provider))],
+    headers: sorted.flatMap(headersRead),
     matches(facts) {
       const call = callOf(facts);
       const matching: CompiledRule[] = [];

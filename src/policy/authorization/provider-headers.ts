@@ -1,7 +1,12 @@
 /** Which headers a provider of authorization may write, and which of them a caller may not send in its name. */
-import { classOf, FieldClass, isLookalike } from "../../mesh/field-class.ts";
+import {
+  classOf,
+  dashed,
+  FieldClass,
+  isLookalike,
+} from "../../mesh/field-class.ts";
 import { HEADER_NAME } from "../../resources/schema-parts.ts";
-import { dashed } from "../tokens/token-rules.ts";
+
 import { matchText } from "./patterns.ts";
 
 const { CONNECTION, FRAMING, MESH, IDENTITY } = FieldClass;

@@ -2,6 +2,7 @@
 import type {
   AuthorizationCondition,
   AuthorizationOperation,
+  AuthorizationPolicyResource,
   AuthorizationRule,
   AuthorizationSource,
 } from "../../resources/authorization-policy/spec.ts";
@@ -66,6 +67,15 @@ export function compileRule(
     : test;
 }
 
+/** Names of the headers that the rules of a policy read, as they write them. */
+export function headersRead({
+  spec,
+}: AuthorizationPolicyResource): readonly string[] {
+  return (spec.rules ?? []).flatMap(({ when = [] }) =>
+    when.flatMap(({ key }) => headerOf(key) ?? []),
+  );
+}
+
 function compileSource(
   source: AuthorizationSource,
   { denies, namespace, trustedHops, trustDomains }: RuleContext,
@@ -110,7 +120,7 @@ function compileCondition(
   context: RuleContext,
 ): Test {
   const both = (attribute: Attribute): Test =>
-    all(lists(attribute, values, notValues));
+    all(lists(attribute, values, notValues, context.denies));
   const header = headerOf(key);
   if (header !== undefined)
     return ofHttp(both(requestHeader(header)), context.denies);

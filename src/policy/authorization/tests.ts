@@ -37,6 +37,8 @@ export interface Attribute {
   readonly read: (call: Call) => AttributeValue;
   /** What `read` gives in the form that patterns compare. */
   readonly compared: (call: Call) => AttributeValue;
+  /** Those of `compared` that must all fit where the fit opens something; absent: one of them is enough for that, too. */
+  readonly strict?: (call: Call) => AttributeValue;
   readonly pattern: CompilePattern;
   /** The values that are meant by those of a policy; absent: these. */
   readonly meant?: (values: readonly string[]) => readonly string[];
@@ -44,28 +46,38 @@ export interface Attribute {
   readonly origin: string;
 }
 
-/** A test for each of the two lists that is there. */
+/** A test for each of the two lists that is there. `denies`: a call that meets them is refused; it matters where an attribute is read strictly. */
 export function lists(
   attribute: Attribute,
   values: readonly string[] | undefined,
   notValues: readonly string[] | undefined,
+  denies = false,
 ): readonly Test[] {
   return [
-    ...(values === undefined ? [] : [positive(attribute, values)]),
-    ...(notValues === undefined ? [] : [negative(attribute, notValues)]),
+    ...(values === undefined ? [] : [positive(attribute, values, !denies)]),
+    ...(notValues === undefined
+      ? []
+      : [negative(attribute, notValues, denies)]),
   ];
 }
 
-/** Any of the values. A call without one has none of them. */
-function positive(attribute: Attribute, values: readonly string[]): Test {
-  const { name, read, compared, origin, meant } = attribute;
+/** Any of the values. A call without one has none of them. `opens`: a call that meets it is the better for it. */
+function positive(
+  attribute: Attribute,
+  values: readonly string[],
+  opens: boolean,
+): Test {
+  const { name, read, compared, strict, origin, meant } = attribute;
   const patterns = (meant?.(values) ?? values).map(attribute.pattern);
   const isAmong = anyOf(patterns);
   const shapes = patterns.map(({ shape }) => shape);
+  const everyOne = opens && strict !== undefined;
+  const compare = everyOne ? strict : compared;
   const meets = (call: Call): boolean => {
-    const value = compared(call);
+    const value = compare(call);
     if (value === undefined) return false;
-    return typeof value === "string" ? isAmong(value) : value.some(isAmong);
+    if (typeof value === "string") return isAmong(value);
+    return everyOne ? value.every(isAmong) : value.some(isAmong);
   };
   return {
     meets,
@@ -82,8 +94,12 @@ function positive(attribute: Attribute, values: readonly string[]): Test {
 }
 
 /** None of the values: true also where the call has none at all (trap 5). */
-function negative(attribute: Attribute, values: readonly string[]): Test {
-  const test = positive(attribute, values);
+function negative(
+  attribute: Attribute,
+  values: readonly string[],
+  opens: boolean,
+): Test {
+  const test = positive(attribute, values, opens);
   return {
     meets: (call) => !test.meets(call),
     why: (call) =>

@@ -15,7 +15,10 @@ import type { Frame } from "./frame.ts";
 type Guards = Pick<
   InboundPort,
   "authorize" | "explain" | "custom" | "shadow" | "tokens"
->;
+> & {
+  /** Names of the headers that they read. */
+  readonly headers: readonly string[];
+};
 
 interface GuardInput {
   readonly frame: Pick<Frame, "self" | "mesh">;
@@ -89,8 +92,16 @@ function* guardsOf(
   const custom = yield* compileCustom(authorizations, workload, mesh);
   const shadow = yield* compileShadow(authorizations, workload, mesh);
   yield;
+  const tokens = compileTokenRules(authentications, workload);
   return {
-    tokens: compileTokenRules(authentications, workload),
+    tokens,
+    headers: [
+      ...authorizer.headers,
+      ...(custom?.headers ?? []),
+      ...(tokens?.rules ?? []).flatMap(({ headers }) =>
+        headers.map(({ name }) => name),
+      ),
+    ],
     custom,
     shadow,
     authorize: (facts) => authorizer.authorize(facts),

@@ -5,6 +5,7 @@ import { trustDomainsOf } from "../../resources/mesh/schema.ts";
 import { appProtocolOf, targetPortOf } from "../../resources/service/schema.ts";
 import { applicationPort } from "../../resources/workload/schema.ts";
 import { compileAuthentication } from "../authentication.ts";
+import { readHeadersOf } from "../../mesh/header-readings.ts";
 import type { InboundPolicy, InboundPort } from "../snapshot.ts";
 import type { Frame } from "./frame.ts";
 import { guardPorts } from "./guards.ts";
@@ -92,6 +93,10 @@ function* policyOf(
   );
   const ports = guarded.map((port): InboundPort => ({
     ...port,
+    readHeaders: readHeadersOf([
+      ...port.headers,
+      ...(port.protection.limitHeaders ?? []),
+    ]),
     takesBytes: !parsed.has(port.targetPort),
     mtls: authentication.port(port.targetPort),
     passedOver: () => authentication.passedOver(port.targetPort),
@@ -198,6 +203,7 @@ type DeclaredPort = Omit<
   | "mtls"
   | "tokens"
   | "custom"
+  | "readHeaders"
   | "authorize"
   | "shadow"
   | "passedOver"

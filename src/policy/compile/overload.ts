@@ -9,8 +9,10 @@ import type { ClientTls } from "../../resources/traffic-policy/client-tls.ts";
 import type { TrafficPolicyResource } from "../../resources/traffic-policy/settings.ts";
 import {
   adaptiveConcurrency,
+  keySource,
   type PrioritySpec,
   type ProtectionSpec,
+  type RateLimitSpec,
 } from "../../resources/traffic-policy/overload.ts";
 import { principalsMeant } from "../authorization/aliases.ts";
 import { compilePriority } from "../priority.ts";
@@ -66,8 +68,9 @@ export function protectionOf(
                 ? `${service.name}/${port.name ?? ""}`
                 : service.name,
             milliseconds: durationOf,
-            matcher,
+            matcher: (matches) => matcher(matches, true),
           }),
+          limitHeaders: limitHeaders(limiting.spec.rateLimit),
         }),
     concurrency: adaptiveConcurrency(adapting?.spec.adaptiveConcurrency),
     ...(adapting === undefined ? {} : { concurrencyPolicy: nameOf(adapting) }),
@@ -75,6 +78,19 @@ export function protectionOf(
     ...bodyLimitOf(deciding("maxRequestBodyBytes")),
     ...tlsOf(deciding("applicationTls"), port),
   };
+}
+
+/** Names of the headers by which limits tell requests apart. */
+function limitHeaders(spec: RateLimitSpec): readonly string[] {
+  return [spec, ...(spec.routes ?? [])].flatMap((rate) => {
+    const key = keySource(rate.key ?? "none");
+    return [
+      ...(key?.kind === "header" ? [key.name] : []),
+      ...("matches" in rate ? rate.matches : []).flatMap(({ headers = [] }) =>
+        headers.map(({ name }) => name),
+      ),
+    ];
+  });
 }
 
 /** On a port for it the caller's own TLS goes through. */
@@ -131,9 +147,11 @@ export function priorityMeant(
 /** True for a request that meets any of the matches. */
 export function matcher(
   matches: readonly HTTPRouteMatch[],
+  limits?: true,
 ): RequestTest<RoutedRequest> {
   const router = compileRouter(
     matches.map((match, index) => ({
+      ...(limits === undefined ? {} : { limits }),
       ref: { route: "", rule: 0, match: index },
       createdAt: 0,
       match,

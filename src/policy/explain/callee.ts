@@ -7,6 +7,7 @@ import type {
 import type { ShadowFinding } from "../authorization/shadow.ts";
 import type { NotGiven } from "../authorization/tests.ts";
 import type { ClaimSet, VerifiedClaims } from "../../identity/jwt/claims.ts";
+import { ambiguityOf } from "../../mesh/header-readings.ts";
 import { readRequest, type ReadRequest } from "../path.ts";
 import type { InboundPort, Snapshot } from "../snapshot.ts";
 import { explainAuthorization } from "./authorization-step.ts";
@@ -74,12 +75,7 @@ export function explainCallee(asked: CalleeQuestion): CalleeAnswer {
     ]);
   const first = readSent(question, question.sent);
   if (first?.ok === false)
-    return ends([
-      ...decisions,
-      decision("callee", "authorization", first.detail, {
-        refusal: { code: "BAD_REQUEST" },
-      }),
-    ]);
+    return ends([...decisions, badRequest(first.detail)]);
   const { tokens, unread } = tokenStep(question, port);
   decisions.push(...(tokens === undefined ? unread : [tokens.decision]));
   if (tokens?.decision.refusal !== undefined) return ends(decisions);
@@ -96,6 +92,9 @@ export function explainCallee(asked: CalleeQuestion): CalleeAnswer {
   if (providers !== undefined) decisions.push(providers.decision);
   if (providers?.decision.refusal !== undefined) return ends(decisions);
   const last = readAgain(question, claimed, read, sent);
+  const unclear =
+    last && port.readHeaders && ambiguityOf(port.readHeaders, sent.fields);
+  if (unclear !== undefined) return ends([...decisions, badRequest(unclear)]);
   const { facts, notGiven } = known(last?.facts);
   const { allowedBy, shadow, ...authorized } = explainAuthorization(
     question.find,
@@ -118,6 +117,12 @@ export function explainCallee(asked: CalleeQuestion): CalleeAnswer {
     target: last?.target ?? sent.target,
     fields: sent.fields,
   };
+}
+
+function badRequest(why: string): Decision {
+  return decision("callee", "authorization", why, {
+    refusal: { code: "BAD_REQUEST" },
+  });
 }
 
 /** In plaintext nothing is read as HTTP on a port for bytes, whatever the caller speaks. */

@@ -5,6 +5,7 @@ import type {
   HTTPRouteMatch,
   QueryMatch,
 } from "../../resources/http-route/spec.ts";
+import { anyReading, type HeaderLines } from "../../mesh/header-readings.ts";
 import { readQuery } from "../../core/text/query.ts";
 
 /** What a router reads of a request. */
@@ -16,6 +17,8 @@ export interface RoutedRequest {
   readonly query: string;
   /** By lower-case name; several values joined as RFC 9110 5.3 says; "host" gives the host without port. */
   header(name: string): string | undefined;
+  /** The same, line by line. */
+  lines(name: string): HeaderLines;
 }
 
 /** Names the match that decided. */
@@ -35,6 +38,8 @@ export interface RouteEntry<D> {
   readonly match: HTTPRouteMatch;
   /** Among regular expressions, before all else: the lower goes first. Kinds of routes that have an order of their own there use it. */
   readonly rank?: number;
+  /** The match limits requests: one reading of a header that fits is enough, for the application may go by that one. */
+  readonly limits?: true;
   /** Shares of the requests; one at least has a weight above 0. */
   readonly targets: readonly { readonly weight: number; readonly to: D }[];
 }
@@ -89,13 +94,13 @@ export function compileEntry<D>(
     entry.match.headers ?? [],
     (name) => name.toLowerCase(),
     "header",
-    (request, name) => request.header(name),
+    entry.limits === true ? readingOf : joinedOf,
   );
   const query = firstOfEachName(
     entry.match.queryParams ?? [],
     (name) => name,
     "query parameter",
-    parameter,
+    (name) => (request) => parameter(request, name),
   );
   return {
     entry,
@@ -137,25 +142,41 @@ function pathOf({ path }: RoutedRequest): string {
   return path;
 }
 
+/** As the Gateway API has it: several values are one, joined. */
+function joinedOf(name: string): Condition["read"] {
+  return (request) => request.header(name);
+}
+
+/** The reading that matches, where one does. */
+function readingOf(name: string, matches: ValueMatcher): Condition["read"] {
+  return (request) => {
+    const readings = anyReading(name, request.lines(name));
+    return typeof readings === "string"
+      ? readings
+      : (readings?.find(matches) ?? request.header(name));
+  };
+}
+
 /** Only the first counts of several entries with an equivalent name (Gateway API, HTTPHeaderMatch and HTTPQueryParamMatch). */
 function firstOfEachName(
   wanted: readonly (HeaderMatch | QueryMatch)[],
   canonical: (name: string) => string,
   what: string,
-  read: (request: RoutedRequest, name: string) => string | undefined,
+  reader: (name: string, matches: ValueMatcher) => Condition["read"],
 ): Condition[] {
   const byName = new Map<string, Condition>();
   for (const { name, type, value } of wanted) {
     const key = canonical(name);
     if (byName.has(key)) continue;
     const regular = type === "RegularExpression";
+    const matches = regular
+      ? compileExpression(value)
+      : (actual: string) => actual === value;
     byName.set(key, {
       of: `${what} ${key}`,
       wanted: regular ? `an instance of ${value}` : JSON.stringify(value),
-      read: (request) => read(request, key),
-      matches: regular
-        ? compileExpression(value)
-        : (actual) => actual === value,
+      read: reader(key, matches),
+      matches,
     });
   }
   return [...byName.values()];

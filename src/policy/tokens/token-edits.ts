@@ -1,6 +1,7 @@
 /** What becomes of a request whose token is verified, or which has none: a verified token alone names its user (law 5). */
 import { parametersOf } from "../../core/text/query.ts";
 import { claimText, type VerifiedClaims } from "../../identity/jwt/claims.ts";
+import { dashed } from "../../mesh/field-class.ts";
 import type { HeaderPair } from "../../resources/route-filters/schema.ts";
 import {
   queryOf,
@@ -8,7 +9,7 @@ import {
   type FoundToken,
   type TokenRequest,
 } from "./find-tokens.ts";
-import { dashed, type TokenRule, type TokenRules } from "./token-rules.ts";
+import type { TokenRule, TokenRules } from "./token-rules.ts";
 
 /** A token that is the issuer's, for this audience and of this time. */
 export interface VerifiedToken {

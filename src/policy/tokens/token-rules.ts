@@ -1,6 +1,7 @@
 /** The RequestAuthentications of a workload as one list of rules: they add up (trap 13), and each rule can satisfy a token. */
 import { hash } from "node:crypto";
 import { durationOf } from "../../core/duration.ts";
+import { dashed } from "../../mesh/field-class.ts";
 import { formatName } from "../../resources/envelope.ts";
 import {
   isForWorkload,
@@ -98,11 +99,6 @@ export function compileTokenRules(
     params: new Set(rules.flatMap(({ params }) => params)),
     cookies: new Set(rules.flatMap(({ cookies }) => cookies)),
   };
-}
-
-/** CGI and WSGI make the same variable of both (RFC 3875 4.1.18). */
-export function dashed(name: string): string {
-  return name.includes("_") ? name.replaceAll("_", "-") : name;
 }
 
 function nameOf({ metadata }: RequestAuthenticationResource): string {

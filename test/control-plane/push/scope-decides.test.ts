@@ -1,6 +1,9 @@
 /** What is left out of a sidecar's scope changes none of its decisions: from all that the store has, it would decide the same. */
 import t from "tap";
-import { CONNECTION } from "../../support/resources/policy-fixtures.ts";
+import {
+  CONNECTION,
+  headersOf,
+} from "../../support/resources/policy-fixtures.ts";
 import { Catalogue } from "../../../src/control-plane/push/catalogue/catalogue.ts";
 import {
   type SelfDescription,
@@ -101,7 +104,7 @@ void t.test("20 random sets, for four workloads each", (t) => {
           method,
           path: bare,
           query,
-          header: (name: string) => headers[name],
+          ...headersOf(headers),
         };
         const wanted = JSON.stringify(decisions(all, request));
         if (JSON.stringify(decisions(own, request)) !== wanted)

@@ -13,6 +13,7 @@ import type {
 import {
   authorizationPolicy,
   CONNECTION,
+  headersOf,
 } from "../../support/resources/policy-fixtures.ts";
 
 const WORKLOAD = { namespace: "shop", labels: { app: "orders", tier: "back" } };
@@ -45,7 +46,7 @@ function facts(asked: Asked = {}): AuthorizationFacts {
             method: asked.method ?? "GET",
             host: asked.host ?? "orders.shop",
             path: asked.path ?? "/",
-            header: (name) => asked.headers?.[name],
+            ...headersOf(asked.headers ?? {}),
           },
   };
 }

@@ -10,7 +10,10 @@ import {
   RANGES,
   STRINGS,
 } from "../../support/authorization/istio-rows.ts";
-import { authorizationPolicy } from "../../support/resources/policy-fixtures.ts";
+import {
+  authorizationPolicy,
+  headersOf,
+} from "../../support/resources/policy-fixtures.ts";
 
 interface Call {
   peer?: string | undefined;
@@ -41,7 +44,7 @@ function facts(call: Call): AuthorizationFacts {
             method: call.method ?? "GET",
             host: call.host ?? "example.com",
             path: call.path ?? "/",
-            header: (name) => headers[name],
+            ...headersOf(headers),
           },
   };
 }

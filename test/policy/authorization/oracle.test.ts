@@ -34,6 +34,7 @@ import {
   self,
   service,
   VERSION,
+  headersOf,
 } from "../../support/resources/policy-fixtures.ts";
 import { seeded } from "../../support/resources/random-policy.ts";
 
@@ -77,7 +78,7 @@ function factsOf({
     },
     request: http && {
       ...http,
-      header: (name) => http.headers[name],
+      ...headersOf(http.headers),
     },
     claims: token && verifiedClaims(token),
   };
@@ -143,10 +144,9 @@ function explained(
       method: http?.method ?? "CONNECT",
       authority: http?.host ?? "orders.shop:80",
       target: http?.path ?? "",
-      fields: Object.entries(http?.headers ?? {}).map(([name, value]) => ({
-        name,
-        value,
-      })),
+      fields: Object.entries(http?.headers ?? {}).flatMap(([name, lines]) =>
+        [lines].flat().map((value) => ({ name, value })),
+      ),
     },
     tunnel: http === undefined,
     claims: token,

@@ -20,6 +20,7 @@ import type { AuthorizationRule } from "../../../src/resources/authorization-pol
 import {
   authorizationPolicy,
   request,
+  headersOf,
 } from "../../support/resources/policy-fixtures.ts";
 import { dice, seeded } from "../../support/resources/random-policy.ts";
 
@@ -382,7 +383,14 @@ void t.test("the verdict is the one of the walk over all rules", (t) => {
           method: pick(["GET", "POST", "PUT"]),
           host: word(),
           path: pick([`/${word()}/${word()}`, `/${word()}`, "/a/a/b"]),
-          header: (name) => (name === "x" && chance(0.7) ? word() : undefined),
+          ...headersOf({
+            x: pick([
+              () => undefined,
+              word,
+              () => `${word()},${word()}`,
+              () => [word(), word()],
+            ])(),
+          }),
         }
       : undefined,
   });

@@ -19,6 +19,7 @@ const AT = "spec.rules[0].when[0]";
 const REQUEST = {
   ...{ method: "GET", host: "h", path: "/" },
   header: () => undefined,
+  lines: () => undefined,
 };
 
 /** Values of a policy, the name in a connection, and whether it is among them. */

@@ -239,6 +239,7 @@ for (const [title, policies, asked, ...expected] of TABLE)
               host: "orders.shop",
               path: asked.path ?? "/",
               header: () => undefined,
+              lines: () => undefined,
             },
     };
     const verdict = atOnce(

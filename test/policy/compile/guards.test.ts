@@ -70,7 +70,13 @@ function facts(port: InboundPort): Parameters<InboundPort["authorize"]>[0] {
     peer: WEB,
     port: port.targetPort,
     connection: { remoteAddress: "10.0.0.9", localAddress: "10.0.0.1" },
-    request: { method: "GET", host: "h", path: "/", header: () => undefined },
+    request: {
+      method: "GET",
+      host: "h",
+      path: "/",
+      header: () => undefined,
+      lines: () => undefined,
+    },
   };
 }
 

@@ -197,8 +197,16 @@ void t.test("CUSTOM: only the provider says what it may write", (t) => {
   });
   const names = ({ fields }: ReturnType<typeof callee>): string =>
     fields.map(({ name, value }) => `${name}=${value}`).join();
-  const without = callee([...resources, denies], sent("/"));
-  t.equal(without.refusal?.code, "DENIED", "no policy names a provider");
+  const refusals = ["x_user", "x-user"].map(
+    (name) =>
+      callee([...resources, denies], {
+        sent: {
+          ...{ method: "GET", authority: "orders.shop", target: "/" },
+          fields: [{ name, value: "alice" }],
+        },
+      }).refusal?.code,
+  );
+  t.strictSame(refusals, ["BAD_REQUEST", "DENIED"], "where none asks it");
   for (const target of ["/", "/asked"]) {
     const answer = callee(
       [...resources, asks, denies, tried, limit],

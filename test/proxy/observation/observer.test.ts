@@ -31,6 +31,7 @@ void t.test(
           request: {
             ...{ method: "GET", host: "orders", path },
             header: () => undefined,
+            lines: () => undefined,
           },
         },
         { kind: "allow" },

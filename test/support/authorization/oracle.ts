@@ -60,7 +60,8 @@ export interface OracleCall {
         readonly method: string;
         readonly host: string;
         readonly path: string;
-        readonly headers: Readonly<Record<string, string>>;
+        /** A list has a value for each line. */
+        readonly headers: Readonly<Record<string, string | readonly string[]>>;
       }
     | undefined;
   /** Claims of its verified token; undefined where it has none. */
@@ -171,10 +172,14 @@ function matches(
     return false;
   for (const { key, values, notValues } of rule.when ?? []) {
     if (ignoresHttp && key.startsWith("request.")) continue;
+    const header = /^request\.headers\[(.*)\]$/.exec(key)?.[1]?.toLowerCase();
+    const refuses = policy.action !== "ALLOW";
     if (
-      !listMatches(values, notValues, (value) =>
-        has(key, value, policy, mesh, call),
-      )
+      header === undefined
+        ? !listMatches(values, notValues, (value) =>
+            has(key, value, policy, mesh, call),
+          )
+        : !headerMatches(call.http?.headers[header], values, notValues, refuses)
     )
       return false;
   }
@@ -246,7 +251,7 @@ function has(
   mesh: OracleMesh,
   call: OracleCall,
 ): boolean {
-  const { peer, http, token } = call;
+  const { peer, token } = call;
   if (key.startsWith("request.auth."))
     return tokenValues(token, key).some((said) => textMatches(value, said));
   switch (key) {
@@ -280,9 +285,35 @@ function has(
         call.sni !== undefined && textMatches(value.toLowerCase(), call.sni)
       );
   }
-  const header = key.slice("request.headers[".length, -1).toLowerCase();
-  const said = http?.headers[header];
-  return said !== undefined && textMatches(value, said);
+  throw new Error(`no key ${key}`);
+}
+
+/**
+ * A header in several lines is several things to several applications. What refuses matches by any of them; what allows has to hold for
+ * each line, and for the lines as one.
+ */
+function headerMatches(
+  said: string | readonly string[] | undefined,
+  values: Values,
+  notValues: Values,
+  refuses: boolean,
+): boolean {
+  const lines = said === undefined ? [] : [said].flat();
+  const whole =
+    lines.length < 2 ? lines : [...lines, lines.join(", "), lines.join(",")];
+  const parts = lines.flatMap((line) =>
+    line.split(",").map((part) => part.trim()),
+  );
+  const isOneOf = (patterns: readonly string[], text: string): boolean =>
+    patterns.some((pattern) => textMatches(pattern, text));
+  const isOnceIn = (patterns: readonly string[]): boolean =>
+    [...whole, ...parts].some((text) => isOneOf(patterns, text));
+  const isAlwaysIn = (patterns: readonly string[]): boolean =>
+    whole.length > 0 && whole.every((text) => isOneOf(patterns, text));
+  const isIn = refuses ? isOnceIn : isAlwaysIn;
+  const isNotOut = refuses ? isAlwaysIn : isOnceIn;
+  if (values !== undefined && !isIn(values)) return false;
+  return notValues === undefined || !isNotOut(notValues);
 }
 
 /** "Exact match, prefix match, suffix match and presence match." */
@@ -342,7 +373,7 @@ function remoteOf(
   { trustedHops }: OracleMesh,
 ): string | undefined {
   const field = http?.headers["x-forwarded-for"];
-  if (trustedHops === 0 || field === undefined) return source;
+  if (trustedHops === 0 || typeof field !== "string") return source;
   const hops = field.split(",").map((hop) => hop.trim());
   const said = hops[hops.length - trustedHops];
   return said === undefined || bitsOf(said) === undefined ? source : said;

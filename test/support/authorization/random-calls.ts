@@ -185,8 +185,13 @@ export function randomMeshOf(draw: Draw): OracleMesh {
 
 export function randomCall(draw: Draw): OracleCall {
   const { pick, chance, some } = dice(draw);
-  const headers: Record<string, string> = {};
-  if (chance(0.6)) headers["x-team"] = pick(WORDS);
+  const headers: Record<string, string | readonly string[]> = {};
+  if (chance(0.6))
+    headers["x-team"] = pick<Make | (() => readonly string[])>([
+      () => pick(WORDS),
+      () => `${pick(WORDS)}, ${pick(WORDS)}`,
+      () => [pick(WORDS), pick(WORDS)],
+    ])();
   if (chance(0.5))
     headers["x-forwarded-for"] = [
       pick(ADDRESSES),

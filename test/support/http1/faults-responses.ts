@@ -35,7 +35,7 @@ export const RESPONSE_FAULTS: Readonly<Record<string, string>> = {
     "Transfer-Encoding: chunked\r\n",
     "HTTP/1.0 200 OK",
   ),
-  Host: head("Host: a\r\n"),
+  "two Hosts": head("Host: a\r\nHost: a\r\n"),
   "too many fields": head("A: b\r\n".repeat(101)),
   "a head over the limit": head(`A: ${"b".repeat(70_000)}\r\n`),
   "a head without an end": `HTTP/1.1 200 OK\r\nA: ${"b".repeat(70_000)}`,

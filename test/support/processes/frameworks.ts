@@ -8,7 +8,7 @@ import { findTool } from "./tools.ts";
 
 const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
 
-/** Each prints its port first, then a line for each request that it executes: METHOD PATH. */
+/** Each prints its port first, then a line for each request that it executes: METHOD PATH, and "role ROLE" where it reads an x-role. */
 const APPLICATIONS = {
   flask: `
 from flask import Flask, request
@@ -21,6 +21,8 @@ ALL = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]
 @app.route("/<path:path>", methods=ALL)
 def execute(path):
     print(request.method, request.path, flush=True)
+    if "X-Role" in request.headers:
+        print("role", request.headers["X-Role"], flush=True)
     return "done"
 server = make_server("127.0.0.1", 0, app, threaded=True)
 print(server.port, flush=True)
@@ -44,34 +46,80 @@ import express from "express";
 const app = express();
 app.use((request, response) => {
   console.log(request.method + " " + request.path);
+  const role = request.get("x-role");
+  if (role !== undefined) console.log("role " + role);
   response.send("done");
 });
 const server = app.listen(0, "127.0.0.1", () => console.log(server.address().port));
 `,
+  wsgiref: `
+from wsgiref.simple_server import make_server, WSGIRequestHandler
+class Quiet(WSGIRequestHandler):
+    def log_message(self, *args):
+        pass
+def app(environ, start):
+    print(environ["REQUEST_METHOD"], environ["PATH_INFO"], flush=True)
+    if "HTTP_X_ROLE" in environ:
+        print("role", environ["HTTP_X_ROLE"], flush=True)
+    start("200 OK", [("Content-Length", "4")])
+    return [b"done"]
+server = make_server("127.0.0.1", 0, app, handler_class=Quiet)
+print(server.server_port, flush=True)
+server.serve_forever()
+`,
 } as const;
 
-export type Framework = keyof typeof APPLICATIONS;
+export type Framework = keyof typeof APPLICATIONS | "php" | "go";
 export const FRAMEWORKS: readonly Framework[] = ["flask", "uvicorn", "express"];
 
-/** Express is among the packages; the others have a Python of their own. */
-const commandOf = (framework: Framework): readonly [string, string[]] =>
-  framework === "express"
-    ? [process.execPath, ["--input-type=module", "-e", APPLICATIONS[framework]]]
-    : [python() ?? "python3", ["-c", APPLICATIONS[framework]]];
+const PHP = fileURLToPath(new URL("php/orders.php", import.meta.url));
+
+/** Express is among the packages; Flask and uvicorn have a Python of their own. */
+function commandOf(framework: Framework): readonly [string, string[]] {
+  switch (framework) {
+    case "express":
+      return [
+        process.execPath,
+        ["--input-type=module", "-e", APPLICATIONS.express],
+      ];
+    case "php":
+      return ["php", ["-S", "127.0.0.1:0", PHP]];
+    case "go":
+      return [findTool("go-peer") ?? "go-peer", ["roles"]];
+    case "wsgiref":
+      return ["python3", ["-c", APPLICATIONS.wsgiref]];
+    case "flask":
+    case "uvicorn":
+      return [python() ?? "python3", ["-c", APPLICATIONS[framework]]];
+  }
+}
 
 /** The Python that has them: `.ci/run` makes it. */
 const python = (): string | undefined => findTool("frameworks/bin/python");
 
 /** What is missing here, for `needs`. */
 export function missingFor(framework: Framework): readonly string[] {
-  return framework !== "express" && python() === undefined
-    ? ["Flask and uvicorn"]
-    : [];
+  switch (framework) {
+    case "express":
+      return [];
+    case "php":
+    case "wsgiref": {
+      const program = framework === "php" ? "php" : "python3";
+      return findTool(program) === undefined ? [program] : [];
+    }
+    case "go":
+      return findTool("go-peer") === undefined ? ["go-peer"] : [];
+    case "flask":
+    case "uvicorn":
+      return python() === undefined ? ["Flask and uvicorn"] : [];
+  }
 }
 
 export interface RunningFramework {
   /** "METHOD PATH" of each request that it has executed. */
   readonly executed: readonly string[];
+  /** The x-role of each request that it has executed, as it reads it. */
+  readonly roles: readonly string[];
   /** Carries a connection there, for `rawApp` of a pair. */
   readonly accept: (socket: Socket) => void;
   stop(): Promise<void>;
@@ -98,13 +146,21 @@ export async function startFramework(
     20_000,
     () => {
       if (child.exitCode !== null) throw new Error(complaints);
-      return Promise.resolve(Number(/^\d+$/m.exec(printed)?.[0] ?? 0));
+      const php = /\(http:\/\/127\.0\.0\.1:(\d+)\) started/.exec(
+        complaints,
+      )?.[1];
+      return Promise.resolve(Number(php ?? /^\d+$/m.exec(printed)?.[0] ?? 0));
     },
     (number) => number > 0,
   );
   return {
     get executed() {
       return printed.split("\n").filter((line) => /^\S+ \//.test(line));
+    },
+    get roles() {
+      return [...printed.matchAll(/^role (.*)$/gm)].map(
+        ([, role = ""]) => role,
+      );
     },
     accept(socket) {
       const there = connect(port, "127.0.0.1");

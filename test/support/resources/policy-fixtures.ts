@@ -1,4 +1,5 @@
 /** Short ways to write the resources and requests that the tests of policy need. */
+import type { HeaderLines } from "../../../src/mesh/header-readings.ts";
 import type { AuthorizationPolicySpec } from "../../../src/resources/authorization-policy/spec.ts";
 import type { Metadata, Resource } from "../../../src/resources/envelope.ts";
 import type { GRPCRouteSpec } from "../../../src/resources/grpc-route/spec.ts";
@@ -171,13 +172,26 @@ export function self(over: Partial<SelfDescription> = {}): SelfDescription {
 
 export const VERSION = { store: "test", revision: 1, digest: "" };
 
+/** The headers of a request as policy reads them: a list has a value for each line. */
+export function headersOf(
+  headers: Readonly<Record<string, HeaderLines>>,
+): Pick<RequestFacts, "header" | "lines"> {
+  return {
+    header(name) {
+      const lines = headers[name];
+      return typeof lines === "object" ? lines.join(", ") : lines;
+    },
+    lines: (name) => headers[name],
+  };
+}
+
 /** A GET of "/path?query" as policy sees it. */
 export function request(
   target: string,
   over: {
     method?: string;
     host?: string;
-    headers?: Record<string, string>;
+    headers?: Record<string, HeaderLines>;
   } = {},
 ): RequestFacts {
   const [path = "", query = ""] = target.split("?");
@@ -188,7 +202,7 @@ export function request(
     host,
     path,
     query,
-    header: (name) => (name === "host" ? host : over.headers?.[name]),
+    ...headersOf({ ...over.headers, host }),
   };
 }
 

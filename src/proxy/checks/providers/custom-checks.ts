@@ -12,7 +12,7 @@ import {
   reserved,
 } from "../../../policy/authorization/provider-headers.ts";
 import type { InboundPort, Snapshot } from "../../../policy/snapshot.ts";
-import { dashed } from "../../../policy/tokens/token-rules.ts";
+import { dashed } from "../../../mesh/field-class.ts";
 import type { Provider } from "../../../resources/mesh/providers.ts";
 import type { HeaderPair } from "../../../resources/route-filters/schema.ts";
 import type { Meters } from "../../../telemetry/meters.ts";

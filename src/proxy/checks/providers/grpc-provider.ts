@@ -1,7 +1,7 @@
 /** A provider that speaks gRPC: `Check` of `envoy.service.auth.v3.Authorization`, as OPA's plugin for Envoy and others serve it. */
 import type { ServiceError } from "@grpc/grpc-js";
 import type { Clock } from "../../../core/clock.ts";
-import { dashed } from "../../../policy/tokens/token-rules.ts";
+import { dashed } from "../../../mesh/field-class.ts";
 import type { Provider } from "../../../resources/mesh/providers.ts";
 import {
   HeaderRules,

@@ -11,7 +11,7 @@ import {
   isWritable,
   listed,
 } from "../../../policy/authorization/provider-headers.ts";
-import { dashed } from "../../../policy/tokens/token-rules.ts";
+import { dashed } from "../../../mesh/field-class.ts";
 import type {
   Provider,
   ProviderTls,

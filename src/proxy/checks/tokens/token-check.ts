@@ -1,4 +1,5 @@
 /** The check of a request's tokens: one that satisfies no rule refuses it, and a verified one names its user (RequestAuthentication). */
+import { dashed } from "../../../mesh/field-class.ts";
 import { MeshError } from "../../../mesh/errors.ts";
 import type { InboundPort } from "../../../policy/snapshot.ts";
 import {
@@ -10,7 +11,7 @@ import {
   tokenEdits,
   type VerifiedToken,
 } from "../../../policy/tokens/token-edits.ts";
-import { dashed, type TokenRules } from "../../../policy/tokens/token-rules.ts";
+import type { TokenRules } from "../../../policy/tokens/token-rules.ts";
 import type { Check, Question } from "../check.ts";
 import type { CheckedRequest } from "../checked-request.ts";
 import type { TokenRefusal, TokenVerifier } from "./token-verifier.ts";

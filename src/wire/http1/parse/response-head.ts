@@ -40,8 +40,7 @@ export function parseResponseHead(
   const end = lineEnd(text, 0);
   const { status, minor } = parseStatusLine(text, end);
   const section = parseHeaderSection(text, end + 2, limits, memory);
-  if (section.host !== undefined)
-    throw new Http1Fault("grammar", "Host in a response");
+  // PHP's own server says the Host of the request again in every response. It is nobody's, and is not passed on.
   const keepAlive = !section.close && (minor === 1 || section.keepAlive);
   const { keepAliveTimeout } = section;
   const head = (contentLength: number | undefined): ResponseHead => ({

@@ -71,6 +71,7 @@ const REQUEST = {
   path: "/x",
   query: "",
   header: () => undefined,
+  lines: () => undefined,
 };
 
 /** Every name and place by which a call may come. */

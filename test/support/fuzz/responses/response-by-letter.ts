@@ -25,7 +25,7 @@ const STATUS_LINE =
   /^HTTP\/1\.([01]) ([1-5][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?$/;
 const OF_CONNECTION = new Set([
   ...["connection", "keep-alive", "proxy-connection", "upgrade", "te"],
-  ...["http2-settings", "transfer-encoding", "content-length"],
+  ...["http2-settings", "transfer-encoding", "content-length", "host"],
 ]);
 /** What a Connection field may not name (decision 009), of the names that are used here. */
 const NEVER_NAMED =
@@ -57,6 +57,7 @@ export function readByLetter(
     if (flaw !== undefined) return bad(flaw);
     const lengths = all("content-length");
     const codings = all("transfer-encoding");
+    if (all("host").length > 1) return bad("two hosts");
     const [length] = lengths;
     const [coding] = codings;
     if (lengths.length > 1 || codings.length > 1) return bad("two framings");
@@ -162,7 +163,6 @@ function headOf(text: string): Head | string {
 
 function flawOf(fields: readonly Pair[]): string | undefined {
   for (const [name, value] of fields) {
-    if (name === "host") return "a host in a response";
     if (LOOKALIKE.test(name)) return "a lookalike";
     if (name !== "connection") continue;
     for (const option of optionsOf([value]))

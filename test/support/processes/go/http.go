@@ -108,3 +108,19 @@ func serve(peer, protocol string, files identityFiles) error {
 	}()
 	return server.ServeTLS(listener, "", "")
 }
+
+// roles is an application in plaintext: it prints its port, and for each request its method, path and role.
+func roles() error {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	fmt.Println(listener.Addr().(*net.TCPAddr).Port)
+	return http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Println(r.Method, r.URL.Path)
+		if _, said := r.Header["X-Role"]; said {
+			fmt.Println("role", r.Header.Get("X-Role"))
+		}
+		fmt.Fprint(w, "done")
+	}))
+}

@@ -10,7 +10,7 @@ import (
 
 func main() {
 	if len(os.Args) < 2 {
-		fail(fmt.Errorf("usage: go-peer enrol|renew|call|serve|parse FLAGS"))
+		fail(fmt.Errorf("usage: go-peer enrol|renew|call|serve|roles|parse FLAGS"))
 	}
 	command, arguments := os.Args[1], os.Args[2:]
 	flags := flag.NewFlagSet(command, flag.ExitOnError)
@@ -39,6 +39,8 @@ func main() {
 		result, err = call(*address, *peer, *alpn, *destination, *path, files)
 	case "serve":
 		err = serve(*peer, *alpn, files)
+	case "roles":
+		err = roles()
 	case "parse":
 		result, err = parse(files.certificate)
 	default:
