@@ -9,26 +9,43 @@ import { parse } from "yaml";
 import { messageOf, UserError } from "../core/errors.ts";
 import { secretFault } from "../core/secret-file.ts";
 
-/** An option that `WHERRY_NAME` sets too: `--control-plane` is WHERRY_CONTROL_PLANE. */
+/**
+ * An option of a process, or of the way to the API, that `WHERRY_NAME` sets too: `--control-plane` is WHERRY_CONTROL_PLANE. What a command
+ * acts on, and how far it goes, is `plainOption`'s.
+ */
 export function option(
   flags: string,
   description: string,
   fallback?: string,
 ): Option {
+  const made = plainOption(flags, description, fallback);
+  return made.env(`WHERRY_${made.name().toUpperCase().replaceAll("-", "_")}`);
+}
+
+/** An option that the command line alone sets: a variable that was left in an environment must not choose what is deleted. */
+export function plainOption(
+  flags: string,
+  description: string,
+  fallback?: string,
+): Option {
   const made = new Option(flags, description);
-  made.env(`WHERRY_${made.name().toUpperCase().replaceAll("-", "_")}`);
-  if (fallback !== undefined) made.default(fallback);
-  return made;
+  return fallback === undefined ? made : made.default(fallback);
 }
 
 /** An option that may be given several times; in its environment variable, values stand apart by commas. */
 export function listOption(flags: string, description: string): Option {
-  return option(flags, description).argParser(
-    (value: string, previous: string[] | undefined) => [
-      ...(previous ?? []),
-      ...value.split(",").filter((part) => part !== ""),
-    ],
-  );
+  return option(flags, description).argParser(addTo);
+}
+
+export function plainListOption(flags: string, description: string): Option {
+  return plainOption(flags, description).argParser(addTo);
+}
+
+function addTo(value: string, previous: string[] | undefined): string[] {
+  return [
+    ...(previous ?? []),
+    ...value.split(",").filter((part) => part !== ""),
+  ];
 }
 
 export const CONFIG_OPTION = "--config <file>";

@@ -19,7 +19,7 @@ import {
 import type { CliContext } from "../context.ts";
 import { readManifests } from "../manifests.ts";
 import { titleOf } from "../paths.ts";
-import { listOption } from "../settings.ts";
+import { plainListOption } from "../settings.ts";
 import { painter } from "../table.ts";
 
 interface ApplyOptions extends ServerOptions {
@@ -32,7 +32,7 @@ export function registerApply(program: Command, context: CliContext): void {
   withServer(program.command("apply"))
     .description("create or update the resources of files")
     .addOption(
-      listOption(
+      plainListOption(
         "-f, --filename <file>",
         "file, folder, or standard input (-); may be repeated",
       ),

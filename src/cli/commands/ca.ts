@@ -14,7 +14,7 @@ import {
 } from "../client.ts";
 import type { CliContext } from "../context.ts";
 import { inOneLine, outputOption, printOutput } from "../output.ts";
-import { option } from "../settings.ts";
+import { plainOption } from "../settings.ts";
 import { durationOption } from "../sidecar-settings.ts";
 
 interface RotateOptions extends ServerOptions {
@@ -53,22 +53,22 @@ export function registerCa(program: Command, context: CliContext): void {
     .description(
       "put a new root in the place of the old one, or go on with the rotation in progress",
     )
-    .addOption(option("--wait", "follow it until the old root is retired"))
+    .addOption(plainOption("--wait", "follow it until the old root is retired"))
     .addOption(
-      option(
+      plainOption(
         "--timeout <duration>",
         "how long to follow it; it goes on after that, too",
         "1h",
       ),
     )
     .addOption(
-      option(
+      plainOption(
         "--abandon <sidecar...>",
         "go on without these sidecars, NAMESPACE/NAME: they may have to enrol again",
       ),
     )
     .addOption(
-      option("--force", "go on without every sidecar that is behind now"),
+      plainOption("--force", "go on without every sidecar that is behind now"),
     )
     .action((options: RotateOptions) => rotate(context, options));
 }

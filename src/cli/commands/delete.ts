@@ -14,7 +14,7 @@ import { connectApi, withServer, type ServerOptions } from "../client.ts";
 import type { CliContext } from "../context.ts";
 import { readManifests } from "../manifests.ts";
 import { kindFor, resourcePath, titleOf } from "../paths.ts";
-import { listOption, option } from "../settings.ts";
+import { plainListOption, plainOption } from "../settings.ts";
 
 interface DeleteOptions extends ServerOptions {
   readonly namespace: string;
@@ -30,13 +30,13 @@ export function registerDelete(program: Command, context: CliContext): void {
     .argument("[kind]", "kind, such as httproute")
     .argument("[names...]", "names of the resources")
     .addOption(
-      listOption(
+      plainListOption(
         "-f, --filename <file>",
         "resources of a file, a folder, or standard input (-); may be repeated",
       ),
     )
     .addOption(
-      option(
+      plainOption(
         "-n, --namespace <name>",
         "namespace of the resources",
         DEFAULT_NAMESPACE,

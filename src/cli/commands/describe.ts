@@ -12,7 +12,7 @@ import { connectApi, withServer, type ServerOptions } from "../client.ts";
 import type { CliContext } from "../context.ts";
 import { kindFor, resourcePath } from "../paths.ts";
 import { inOneLine, outputOption, printOutput } from "../output.ts";
-import { option } from "../settings.ts";
+import { plainOption } from "../settings.ts";
 import { age, painter, table, type Paint } from "../table.ts";
 
 type DescribeOptions = ServerOptions & {
@@ -27,7 +27,7 @@ export function registerDescribe(program: Command, context: CliContext): void {
     .argument("<name>", "name of the resource")
     .addOption(outputOption("json"))
     .addOption(
-      option(
+      plainOption(
         "-n, --namespace <name>",
         "namespace of the resources",
         DEFAULT_NAMESPACE,

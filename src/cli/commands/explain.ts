@@ -39,7 +39,7 @@ import {
 import { listResources } from "./get.ts";
 import { findingLine, readManifests } from "../manifests.ts";
 import { outputOption, printOutput } from "../output.ts";
-import { listOption, option } from "../settings.ts";
+import { plainListOption, plainOption } from "../settings.ts";
 import { painter } from "../table.ts";
 
 interface ExplainOptions extends ServerOptions {
@@ -88,7 +88,7 @@ export function registerExplain(program: Command, context: CliContext): void {
       "http://SERVICE.NAMESPACE[:PORT]/PATH?QUERY, or HOST:PORT",
     )
     .addOption(
-      option(
+      plainOption(
         "--from <account>",
         "NAMESPACE/SERVICEACCOUNT of the caller; default: the sidecar of --at, or a caller without a sidecar",
       ),
@@ -102,25 +102,25 @@ export function registerExplain(program: Command, context: CliContext): void {
       ],
     )
     .addOption(
-      option(
+      plainOption(
         "--claims <json>",
         "claims of a verified token that the request is taken to have, as JSON",
       ),
     )
     .addOption(
-      option(
+      plainOption(
         "--at <sidecar>",
         "NAMESPACE/NAME of a connected sidecar whose config decides; it is the caller, or with --from the callee",
       ),
     )
     .addOption(
-      option(
+      plainOption(
         "--to <workload>",
         "NAMESPACE/NAME of the instance that is called",
       ),
     )
     .addOption(
-      listOption(
+      plainListOption(
         "-f, --filename <file>",
         "resource files that decide, without a mesh; may be repeated",
       ),
@@ -135,19 +135,19 @@ export function registerExplain(program: Command, context: CliContext): void {
 function withOrigin(command: Command): Command {
   return command
     .addOption(
-      option(
+      plainOption(
         "--from-ip <address>",
         "IP address that the callee's sidecar sees; default: that of the caller's Workload",
       ),
     )
     .addOption(
-      option(
+      plainOption(
         "--server-name <host>",
         "host that TLS of the connection names; '' for one that names none",
       ),
     )
     .addOption(
-      listOption(
+      plainListOption(
         "--trusted-proxy <ranges>",
         "what the callee's sidecar has as --trusted-proxy",
       ),

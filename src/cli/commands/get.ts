@@ -15,7 +15,7 @@ import { columnsOf } from "../columns.ts";
 import type { CliContext } from "../context.ts";
 import { collectionPath, kindFor, resourcePath, titleOf } from "../paths.ts";
 import { asJson, outputOption } from "../output.ts";
-import { option } from "../settings.ts";
+import { plainOption } from "../settings.ts";
 import { age, table } from "../table.ts";
 
 interface GetOptions extends ServerOptions {
@@ -31,7 +31,7 @@ export function registerGet(program: Command, context: CliContext): void {
     .argument("<kind>", "kind, such as services, httproutes or tp")
     .argument("[name]", "name of one resource")
     .addOption(
-      option(
+      plainOption(
         "-n, --namespace <name>",
         "namespace of the resources",
         DEFAULT_NAMESPACE,

@@ -12,7 +12,7 @@ import {
 } from "../client.ts";
 import type { CliContext } from "../context.ts";
 import { outputOption, printOutput } from "../output.ts";
-import { listOption, option, pairsOf } from "../settings.ts";
+import { plainListOption, plainOption, pairsOf } from "../settings.ts";
 import { table } from "../table.ts";
 
 interface CreateOptions extends ServerOptions {
@@ -43,7 +43,7 @@ function registerCreate(token: Command, context: CliContext): void {
       "make an enrolment token (--service-account) or an API token (--role); the secret is shown once",
     )
     .addOption(
-      option(
+      plainOption(
         "-n, --namespace <name>",
         "namespace of the workloads that may enrol",
         DEFAULT_NAMESPACE,
@@ -54,13 +54,13 @@ function registerCreate(token: Command, context: CliContext): void {
       "service account of the workloads that enrol",
     )
     .addOption(
-      listOption(
+      plainListOption(
         "--label <pairs>",
         "labels of the workloads that enrol, such as app=web,version=v2",
       ),
     )
     .addOption(
-      listOption(
+      plainListOption(
         "--allow-address <ranges>",
         "addresses (CIDR) that they may register besides the one they call from, for NAT or several networks",
       ),
@@ -69,7 +69,7 @@ function registerCreate(token: Command, context: CliContext): void {
     .option("--uses <count>", "number of enrolments; default: 1")
     .option("--role <role>", "role of an API token: admin, editor or viewer")
     .addOption(
-      listOption(
+      plainListOption(
         "--for-namespace <names>",
         "namespaces of an API token; default: all",
       ),

@@ -43,7 +43,7 @@ export async function cliPage(): Promise<Page> {
     body: `In a checkout, type \`npx wherry\` for \`wherry\`. \`wherry COMMAND --help\` shows what is below for one command.
 
 An option is taken from the command line, then from its environment variable, then from the YAML file that \`--config\` names.
-Keys of that file are the options' long names. In an environment variable, the values of an option that may be repeated are separated by commas.
+What a command acts on has no variable. Keys of that file are the options' long names. In an environment variable, the values of an option that may be repeated are separated by commas.
 
 ${table(
   ["command", "what it does"],
