@@ -42,6 +42,8 @@ export interface Agent {
   setReady(ready: boolean, silent?: ReadonlyMap<number, string>): Promise<void>;
   /** Takes the workload out; resolves when that is acknowledged, or after 5 s. Nothing registers it again. */
   deregister(): Promise<void>;
+  /** Loads what it needs hours later, while the package is still the one that it was started from. Absent: it has all. */
+  loadRest?(): Promise<void>;
   /** Resolves when all that a process needs that starts from the state directory is there, or could not be written. Absent: nothing is. */
   keep?(): Promise<void>;
   /**

@@ -44,7 +44,10 @@ export async function followDisk(
   return options.clock.every(LOOK, () => {
     if (looking) return;
     looking = true;
-    void look().finally(() => (looking = false));
+    look()
+      // What cannot be read is read at the next look.
+      .catch(() => undefined)
+      .finally(() => (looking = false));
   });
 }
 

@@ -18,7 +18,11 @@ import {
   type EnrolmentTokenText,
 } from "./enrolment/certificates.ts";
 import { makeConfig, MAX_CONFIG_BYTES, type Config } from "./config.ts";
-import { splitAddress, unreadableToken } from "./enrolment/enrol.ts";
+import {
+  loadRequests,
+  splitAddress,
+  unreadableToken,
+} from "./enrolment/enrol.ts";
 import { followControlPlane, type FollowOptions } from "./follow.ts";
 import { MeshInterest, type Declared } from "./interest/mesh-interest.ts";
 import { MeshConfig } from "./mesh-config.ts";
@@ -162,6 +166,9 @@ function agentOf(
     clockJumped: () => certificates.lookAgain(),
     setReady: (ready, silent) => registration.setReady(ready, silent),
     deregister: () => registration.deregister(),
+    async loadRest() {
+      await loadRequests();
+    },
     keep: () => config.keep(),
     async letGo() {
       await interest?.settled();

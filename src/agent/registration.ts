@@ -3,7 +3,7 @@ import type { Client } from "@grpc/grpc-js";
 import { equalJitter } from "../core/backoff.ts";
 import { wait, type Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
-import type { Logger } from "../core/log.ts";
+import { defectIn, type Logger } from "../core/log.ts";
 import { waitFor, watchSource, type Watch } from "../core/watch.ts";
 import { REGISTRATION } from "../push/services.ts";
 import type { WorkloadSpec } from "../resources/workload/schema.ts";
@@ -78,7 +78,9 @@ export class Registration {
       },
       { once: true },
     );
-    void this.#keepRegistering(connection);
+    this.#keepRegistering(connection).catch(
+      defectIn(this.#options.logger, "the registration"),
+    );
   }
 
   /** Resolves when the control plane has acknowledged it, or after 5 s. Nothing is registered afterwards. */
@@ -139,7 +141,7 @@ export class Registration {
     };
     const first = attempt();
     // The wait ends by rejection when newer tries take over.
-    void first.then(again).catch(() => undefined);
+    first.then(again).catch(() => undefined);
     return first;
   }
 

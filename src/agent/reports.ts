@@ -2,7 +2,7 @@
 import { status, type Client } from "@grpc/grpc-js";
 import type { Cancel, Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
-import type { Logger } from "../core/log.ts";
+import { defectIn, type Logger } from "../core/log.ts";
 import { MOST_REPORTED } from "../push/names.ts";
 import { REGISTRATION } from "../push/services.ts";
 import {
@@ -56,7 +56,7 @@ export class Reports implements SharedReports {
   }
 
   tell(sightings: readonly Sighting[]): void {
-    const { clock } = this.#options;
+    const { clock, logger } = this.#options;
     if (this.#closed) return;
     for (const { workload, reached, age } of sightings) {
       const at = clock.now() - age;
@@ -67,7 +67,7 @@ export class Reports implements SharedReports {
     if (this.#seen.size > 0)
       this.#cancelFlush ??= clock.after(GATHER * clock.random(), () => {
         this.#cancelFlush = undefined;
-        void this.#flush();
+        this.#flush().catch(defectIn(logger, "the report of endpoints"));
       });
   }
 

@@ -141,7 +141,11 @@ class ConfigStream {
       ),
     );
     // Not "data": a message is taken once there is time for it, and the others wait on their way here.
-    this.#stream.on("readable", () => void this.#readAll());
+    this.#stream.on("readable", () => {
+      this.#readAll().catch((thrown: unknown) =>
+        this.#unusable(`a message cannot be dealt with: ${messageOf(thrown)}`),
+      );
+    });
     this.#stream.on("error", (error: Partial<ServiceError>) =>
       this.#onError(error),
     );

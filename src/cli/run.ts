@@ -59,10 +59,8 @@ export async function run(
   beginWithFlags(flagsOf(argv[0]));
   const stop = new AbortController();
   listenForSignals({ clock: systemClock, stop, exit, signals: process });
-  const userSignals = listenForUserSignals(
-    process,
-    (signal) =>
-      void process.stderr.write(`wherry: ${signal} does nothing here\n`),
+  const userSignals = listenForUserSignals(process, (signal) =>
+    process.stderr.write(`wherry: ${signal} does nothing here\n`),
   );
   const stopListening = listenForParent(stop);
   const output = watchOutput();
@@ -75,8 +73,8 @@ export async function run(
     clock: systemClock,
     environment: process.env,
     colours: showsColours(process.stdout.isTTY, process.env),
-    print: (text) => void process.stdout.write(text),
-    complain: (text) => void process.stderr.write(text),
+    print: (text) => process.stdout.write(text),
+    complain: (text) => process.stderr.write(text),
     readInput,
     stop: stop.signal,
     exitCode: EXIT.done,
@@ -184,7 +182,7 @@ function listenForParent(stop: AbortController): () => void {
   process.stdin.on("error", ask);
   process.stdin.resume();
   process.stdin.on("close", ask);
-  return () => void process.stdin.destroy();
+  return () => process.stdin.destroy();
 }
 
 /**

@@ -1,9 +1,10 @@
 /** What the texts of the options of `wherry sidecar` mean. */
-import { hostname, networkInterfaces } from "node:os";
+import { hostname } from "node:os";
 import { join } from "node:path";
 import type { Declared } from "../agent/interest/mesh-interest.ts";
 import { parseDuration } from "../core/duration.ts";
 import { UserError } from "../core/errors.ts";
+import { interfacesHere } from "../core/interfaces.ts";
 import { canonicalAddress } from "../core/text/network.ts";
 import { findProcess, type ProcessLife } from "../runtime/process-life.ts";
 import type { WorkloadSpec } from "../resources/workload/schema.ts";
@@ -79,9 +80,9 @@ export function workloadOf(
 }
 
 function firstAddress(): string {
-  const addresses = Object.values(networkInterfaces()).flatMap(
-    (each) => each ?? [],
-  );
+  const addresses = interfacesHere();
+  if (addresses === undefined)
+    throw new UserError("this host does not tell its addresses: say --address");
   const found =
     addresses.find(({ internal, family }) => !internal && family === "IPv4") ??
     addresses.find(({ internal, scopeid }) => !internal && scopeid === 0);

@@ -239,7 +239,7 @@ async function openRegistry(
   });
   closers.push(
     () => registry.close(),
-    revoking.followRevocations(registry, revocations, clock),
+    revoking.followRevocations(registry, revocations, { clock, logger }),
   );
   return registry;
 }

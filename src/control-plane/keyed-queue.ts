@@ -6,14 +6,11 @@ export class KeyedQueue {
   /** Resolves and rejects as `run` does. */
   run<T>(key: string, run: () => Promise<T>): Promise<T> {
     const result = (this.#last.get(key) ?? Promise.resolve()).then(run);
-    const settled = result.then(
-      () => undefined,
-      () => undefined,
-    );
-    this.#last.set(key, settled);
-    void settled.then(() => {
+    const over = (): void => {
       if (this.#last.get(key) === settled) this.#last.delete(key);
-    });
+    };
+    const settled = result.then(over, over);
+    this.#last.set(key, settled);
     return result;
   }
 

@@ -71,7 +71,9 @@ export function makeApiTracing(options: ApiTracingOptions): ApiTracing {
     },
     start() {
       starting ??= load(options, report).then(
-        (loaded) => void (running = loaded),
+        (loaded) => {
+          running = loaded;
+        },
         (error: unknown) =>
           logger.error(
             { error: messageOf(error) },

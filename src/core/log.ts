@@ -39,5 +39,20 @@ function standardError(): pino.DestinationStream {
   return { write: (line) => lines.write(harmless(line)) };
 }
 
+/**
+ * The last catch of work that nobody waits for. It deals with the errors that it knows: any other is a defect, which ends nothing that
+ * serves.
+ */
+export function defectIn(
+  logger: Logger,
+  work: string,
+): (thrown: unknown) => void {
+  return (thrown) =>
+    logger.error(
+      { error: thrown instanceof Error ? thrown.stack : String(thrown) },
+      `a defect: ${work} failed, and this process goes on`,
+    );
+}
+
 /** Says nothing; for tests and for library use. */
 export const silentLogger: Logger = pino({ level: "silent" });

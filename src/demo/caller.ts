@@ -54,7 +54,7 @@ export function makeCallers(options: CallerOptions): {
             },
             (response) => {
               const chunks: Buffer[] = [];
-              response.on("data", (chunk: Buffer) => void chunks.push(chunk));
+              response.on("data", (chunk: Buffer) => chunks.push(chunk));
               response.on("error", (error) =>
                 resolve({
                   status: 0,

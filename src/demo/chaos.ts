@@ -42,9 +42,7 @@ export function makeChaos(clock: Clock): Chaos {
     async strikes(method) {
       seen[method] = (seen[method] ?? 0) + 1;
       if (delayMs > 0)
-        await new Promise<void>(
-          (resolve) => void clock.after(delayMs, resolve),
-        );
+        await new Promise<void>((resolve) => clock.after(delayMs, resolve));
       return clock.random() * 100 < failPercent;
     },
   };

@@ -12,18 +12,15 @@ export function startLoad(
 ): { close(): void } {
   // A failed call is part of the show: it is in the logs, the metrics and the traces.
   const ignore = (): undefined => undefined;
-  const pages = clock.every(
-    PAGE_EVERY,
-    () => void fetchText(`${web}/`, stop).catch(ignore),
-  );
-  const purchases = clock.every(
-    PURCHASE_EVERY,
-    () =>
-      void fetchText(`${web}/buy`, stop, {
-        method: "POST",
-        body: { product: "rope" },
-      }).catch(ignore),
-  );
+  const pages = clock.every(PAGE_EVERY, () => {
+    fetchText(`${web}/`, stop).catch(ignore);
+  });
+  const purchases = clock.every(PURCHASE_EVERY, () => {
+    fetchText(`${web}/buy`, stop, {
+      method: "POST",
+      body: { product: "rope" },
+    }).catch(ignore);
+  });
   return {
     close() {
       pages();

@@ -83,9 +83,8 @@ class Child implements ManagedProcess {
     const child = this.#child;
     if (child === undefined) return;
     this.#asked = true;
-    const cancel = this.#options.clock.after(
-      PATIENCE,
-      () => void child.kill("SIGKILL"),
+    const cancel = this.#options.clock.after(PATIENCE, () =>
+      child.kill("SIGKILL"),
     );
     child.kill(this.#options.stopSignal ?? "SIGTERM");
     await ended(child);
@@ -123,5 +122,5 @@ function launch(options: ProcessOptions): ChildProcess {
 function ended(child: ChildProcess): Promise<void> {
   return child.exitCode !== null || child.signalCode !== null
     ? Promise.resolve()
-    : new Promise((resolve) => void child.once("exit", () => resolve()));
+    : new Promise((resolve) => child.once("exit", () => resolve()));
 }

@@ -120,5 +120,5 @@ function collectAll(): void {
 /** glibc's malloc_trim(3), which goes over the pools of all threads; other C libraries have none, and keep less. */
 function nativeTrim(): () => void {
   const native = libcFunction("int malloc_trim(size_t pad)");
-  return () => void native?.(0);
+  return () => native?.(0);
 }

@@ -16,7 +16,7 @@ export function listenForUserSignals(
   let heard = ignored;
   for (const signal of ["SIGUSR1", "SIGUSR2"] as const)
     signals.on(signal, () => heard(signal));
-  return { answer: (run) => void (heard = run) };
+  return { answer: (run) => (heard = run) };
 }
 
 /** Linux, of the GNU C library as of musl: how `pthread_sigmask` is asked, and the bytes of a set of signals. */

@@ -105,7 +105,12 @@ class PortProbe implements Probe {
 
   #next(): void {
     this.#cancel = undefined;
-    void this.#look();
+    this.#look().catch(() => {
+      // What cannot be looked at is looked at again.
+      if (this.#closed) return;
+      const { clock } = this.#options;
+      this.#cancel = clock.after(EAGER, () => this.#next());
+    });
   }
 
   async #look(): Promise<void> {

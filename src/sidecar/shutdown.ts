@@ -96,7 +96,11 @@ async function untilGone(
     else if (!ended)
       cancelLook = afterArrivals(clock, LOOK_AT_APPLICATION, next);
   };
-  const next = (): void => void look();
+  const next = (): void => {
+    look().catch((thrown: unknown) =>
+      end(`the application cannot be looked at: ${messageOf(thrown)}`),
+    );
+  };
   next();
   const how = await over.promise;
   ended = true;

@@ -10,7 +10,7 @@ import {
 } from "../core/shared/shared-state.ts";
 import { messageOf } from "../core/errors.ts";
 import type { LocalToken } from "../core/local/local-token.ts";
-import { silentLogger, type Logger } from "../core/log.ts";
+import { defectIn, silentLogger, type Logger } from "../core/log.ts";
 import { keepAlive } from "../core/keep-alive.ts";
 import { DEFECT_DRAIN } from "../runtime/last-resort.ts";
 import { watchSource } from "../core/watch.ts";
@@ -217,6 +217,10 @@ class RunningSidecar implements Sidecar {
     return this.#shuttingDown;
   }
 
+  #beginEnd(wish: ShutdownWish): void {
+    this.shutDown(wish).catch(defectIn(this.#parts.logger, "the end"));
+  }
+
   async sockets(): Promise<readonly ListeningSocket[]> {
     // Whoever takes them over starts from the disk.
     await this.#agent?.keep?.();
@@ -286,7 +290,7 @@ class RunningSidecar implements Sidecar {
           { error: error.message },
           "a worker was lost: this sidecar ends in order, to be started again",
         );
-        void this.shutDown({ most: DEFECT_DRAIN });
+        this.#beginEnd({ most: DEFECT_DRAIN });
       },
     });
   }
@@ -313,8 +317,8 @@ class RunningSidecar implements Sidecar {
       held: () => this.#agent?.lookups?.held(),
       resolver: () => this.#naming.view(),
       readiness: this.readiness,
-      drain: () => void this.shutDown({ outliveApplication: true }),
-      quit: () => void this.shutDown(),
+      drain: () => this.#beginEnd({ outliveApplication: true }),
+      quit: () => this.#beginEnd({}),
     };
     const handed = this.#handedPages;
     const pages = await openPages({ ...settings, adminToken, handed }, state);

@@ -2,7 +2,7 @@
 import type { Attributes } from "@opentelemetry/api";
 import type { Cancel, Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
-import type { Logger } from "../core/log.ts";
+import { defectIn, type Logger } from "../core/log.ts";
 import {
   endWithin,
   type MetricsTransport,
@@ -34,12 +34,10 @@ export function makeMetricsExporter(
   let starting: Promise<void> | undefined;
   let sending: Promise<void> | undefined;
   let failing = false;
+  const failed = defectIn(logger, "the export of metrics");
 
   const send = async (to: MetricsTransport): Promise<void> => {
-    const error = await read().then(
-      (text) => to.send(text),
-      (thrown: unknown) => new Error(messageOf(thrown)),
-    );
+    const error = await read().then((text) => to.send(text), asError);
     if (error !== undefined && !failing)
       logger.warn(
         { error: messageOf(error) },
@@ -63,7 +61,9 @@ export function makeMetricsExporter(
         resource: options.resource(),
       });
       transport = loaded;
-      stop = clock.every(interval, () => void sendNext(loaded));
+      stop = clock.every(interval, () => {
+        sendNext(loaded).catch(failed);
+      });
     } catch (thrown) {
       logger.error(
         { error: messageOf(thrown) },
@@ -94,4 +94,8 @@ export function makeMetricsExporter(
       );
     },
   };
+}
+
+function asError(thrown: unknown): Error {
+  return new Error(messageOf(thrown));
 }

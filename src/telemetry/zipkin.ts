@@ -35,13 +35,16 @@ export function zipkinTransport({
     makeBatch: () => new ZipkinBatch(local),
     send(batch, done) {
       // The message is given away whole: nothing of the batch is read again.
+      const end = (error?: Error): void => {
+        posts.delete(post);
+        done(error);
+      };
       const post = deliver(endpoint, batch.message(), life).then(
-        () => done(undefined),
+        () => end(),
         (error: unknown) =>
-          done(error instanceof Error ? error : new Error(String(error))),
+          end(error instanceof Error ? error : new Error(String(error))),
       );
       posts.add(post);
-      void post.then(() => posts.delete(post));
     },
     async shutdown() {
       life.closing.abort();

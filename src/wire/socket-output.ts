@@ -154,7 +154,9 @@ function together(
 
 /** A microtask and not a tick: it spares Node's walk through its ticks after each event. */
 const afterThis = together(
-  (run) => void SETTLED.then(run),
+  (run) => {
+    SETTLED.then(run, run);
+  },
   (output) => {
     output.flushAfterThis();
   },

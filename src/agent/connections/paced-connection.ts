@@ -71,23 +71,23 @@ class PacedConnection extends Duplex {
       if (bytes !== null) this.#countRecord(bytes.length);
       return push(bytes, ...more);
     };
-    tls.on("readable", () => void this.#readAll());
+    tls.on("readable", () => this.#readSoon());
     tls.on("end", () => {
       this.#ended = true;
-      void this.#readAll();
+      this.#readSoon();
     });
     // Not with the error: node:http2 hands it on to a socket of its own, on which nobody listens once the session is over.
     tls.on("error", () => this.destroy());
     tls.on("close", () => {
       if (!this.#ended) this.destroy();
     });
-    this.on("resume", () => void this.#readAll());
+    this.on("resume", () => this.#readSoon());
   }
 
   override _read(): void {
     this.#wanted = true;
     // Not within this call: what is pushed then goes to a buffer first, and the end has to come after it.
-    queueMicrotask(() => void this.#readAll());
+    queueMicrotask(() => this.#readSoon());
   }
 
   override _write(
@@ -119,6 +119,11 @@ class PacedConnection extends Duplex {
   }
 
   /** One step after the other, as long as somebody reads. Never rejects. */
+  #readSoon(): void {
+    // Its reader could not go on.
+    this.#readAll().catch(() => this.destroy());
+  }
+
   async #readAll(): Promise<void> {
     if (this.#reading) return;
     this.#reading = true;

@@ -17,7 +17,6 @@ import type { Revoked } from "../../identity/revoked.ts";
 import { generatePrivateKey } from "../../identity/private-key.ts";
 import { timesOf } from "../../identity/trust.ts";
 import { openBundle } from "../../identity/trust-bundle.ts";
-import { createCsr } from "../../identity/x509.ts";
 import { signedTrust } from "../../push/codec.ts";
 import type { EnrolRequest, IssueResponse } from "../../push/messages.ts";
 import { ENROLMENT } from "../../push/services.ts";
@@ -28,6 +27,7 @@ import {
   openClient,
   type ConnectionOptions,
 } from "../connection.ts";
+import { late } from "../../runtime/late.ts";
 import { FirstContact } from "./first-contact.ts";
 
 export interface IssueOptions {
@@ -69,7 +69,7 @@ export async function enrol(
     clock,
   });
   const { privateKey = generatePrivateKey() } = options;
-  const request = { token, csr: createCsr(privateKey), name };
+  const request = { token, csr: await csrOf(privateKey), name };
   const response = await requestFirst(options, request, firstContact);
   const { root: trustBundle = "" } = firstContact;
   const roots = rootsOf(response, { trustBundle }, clock);
@@ -166,7 +166,7 @@ async function requestRenewal(
     const response = await call(
       client,
       ENROLMENT.Renew,
-      { csr: createCsr(privateKey) },
+      { csr: await csrOf(privateKey) },
       { clock, timeout: TIMEOUT, signal },
     );
     const roots = rootsOf(response, { ...credentials, ...server }, clock);
@@ -177,6 +177,18 @@ async function requestRenewal(
   } finally {
     client.close();
   }
+}
+
+async function csrOf(privateKey: string): Promise<string> {
+  const { createCsr } = await loadRequests();
+  return createCsr(privateKey);
+}
+
+/** What makes requests is large, and a sidecar that starts with its certificate makes none for hours. */
+export function loadRequests(): Promise<{
+  readonly createCsr: (privateKey: string) => string;
+}> {
+  return late(() => import("../../identity/x509.ts"));
 }
 
 /** Why a certificate that anybody may have sent is not the successor of the present one. */

@@ -1,7 +1,7 @@
 /** The config of a sidecar without a control plane: put in force from files, and from changed files once nothing speaks against them. */
 import type { Clock } from "../../core/clock.ts";
 import { messageOf, UserError } from "../../core/errors.ts";
-import type { Logger } from "../../core/log.ts";
+import { defectIn, type Logger } from "../../core/log.ts";
 import { inSlices, nextTurn, pauses } from "../../core/slices.ts";
 import type { Bytes } from "../../core/units.ts";
 import type { SelfDescription } from "../../policy/snapshot.ts";
@@ -97,7 +97,9 @@ export class FileConfig {
 
   close(): void {
     this.#stop.abort(new Error("the sidecar is stopping"));
-    void this.#files.close();
+    this.#files
+      .close()
+      .catch(defectIn(this.#options.logger, "the end of a thread"));
   }
 
   /** Runs what puts a config in force; the present one stays where that fails. */

@@ -180,7 +180,10 @@ export class LargeTexts {
     thread.on("message", (answer: unknown) => {
       // An idle thread does not keep the process alive.
       thread.unref();
-      this.#cancelIdle = this.#clock.after(IDLE, () => void this.#end());
+      this.#cancelIdle = this.#clock.after(IDLE, () => {
+        // A thread that does not end is not used any more.
+        this.#end().catch(() => undefined);
+      });
       const waiting = this.#waiting;
       this.#waiting = undefined;
       waiting?.resolve(answer);

@@ -2,7 +2,7 @@
 import { status, type Client } from "@grpc/grpc-js";
 import type { Cancel, Clock } from "../../core/clock.ts";
 import { messageOf } from "../../core/errors.ts";
-import type { Logger } from "../../core/log.ts";
+import { defectIn, type Logger } from "../../core/log.ts";
 import type { Counted } from "../../push/messages.ts";
 import { MOST_OBSERVED, OBSERVED_FOR } from "../../push/names.ts";
 import { LOOK_AGAIN, type SharedObservations } from "../agent.ts";
@@ -120,7 +120,7 @@ export class Observations<
 
   /** `spread`: milliseconds within which it is at some time. */
   #flushSoon(spread = GATHER): void {
-    const { clock } = this.#options;
+    const { clock, logger } = this.#options;
     if (this.#closed || this.#news.size === 0) return;
     const wait = Math.max(
       spread * clock.random(),
@@ -128,7 +128,7 @@ export class Observations<
     );
     this.#cancelFlush ??= clock.after(wait, () => {
       this.#cancelFlush = undefined;
-      void this.#flush();
+      this.#flush().catch(defectIn(logger, "the report of calls"));
     });
   }
 

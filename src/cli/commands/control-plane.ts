@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import type { Command } from "commander";
 import { messageOf, UserError } from "../../core/errors.ts";
-import { makeLogger } from "../../core/log.ts";
+import { defectIn, makeLogger } from "../../core/log.ts";
 import { readSecret } from "../../core/secret-file.ts";
 import {
   bootstrapAccountOf,
@@ -215,7 +215,7 @@ async function runControlPlane(
   const stopTrimming = trimMemory({ clock });
   const stopCollecting = collectWhenCalm({ clock });
   // The SDK is large: it is loaded once the API responds.
-  void tracing?.start();
+  tracing?.start().catch(defectIn(logger, "the start of tracing"));
   await untilStopped(context);
   logger.info("stopping");
   stopTrimming();

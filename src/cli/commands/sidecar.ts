@@ -6,7 +6,7 @@ import type { FileAgentOptions } from "../../agent/files/file-agent.ts";
 import type { EnrolmentTokenText } from "../../agent/enrolment/certificates.ts";
 import type { Clock } from "../../core/clock.ts";
 import { EXIT, messageOf, systemCode, UserError } from "../../core/errors.ts";
-import { makeLogger, type Logger } from "../../core/log.ts";
+import { defectIn, makeLogger, type Logger } from "../../core/log.ts";
 import {
   openLocalToken,
   type LocalToken,
@@ -113,7 +113,7 @@ async function runSidecar(
   logger.info(portsOf(sidecar.ports), "the sidecar listens");
   const { state: directory } = options;
   const withdraw = await offerHandOver({ directory, sidecar, clock, logger });
-  void sidecar.whenReady.then(() => onReady(sidecar, clock, logger, telemetry));
+  whenReady(sidecar, clock, logger, telemetry);
   await Promise.race([
     untilStopped(context),
     untilEnded(application, clock),
@@ -193,6 +193,13 @@ function untilEnded(
   });
 }
 
+function whenReady(...parts: Parameters<typeof onReady>): void {
+  const [sidecar, , logger] = parts;
+  sidecar.whenReady
+    .then(() => onReady(...parts))
+    .catch(defectIn(logger, "the work of a sidecar that is ready"));
+}
+
 async function onReady(
   { agent }: Sidecar,
   clock: Clock,
@@ -212,6 +219,7 @@ async function onReady(
   );
   // The SDK is large: it is loaded once traffic is served, by this process or the one before.
   await telemetry.start();
+  await agent.loadRest?.();
   await inSlices(prepareValidators(), nextTurn);
   leaveStartBehind("small");
   keepFreed();

@@ -253,11 +253,12 @@ async function dialAs(
     socket.on("connect", () => over(socket.localPort));
     socket.on("error", () => over(undefined));
     // What is captured is connected within this machine, before these are settled, one after the other.
-    void settled(fence)
+    const late = (): void => over(undefined);
+    settled(fence)
       .then(() => settled(fence))
-      .then(() => over(undefined));
+      .then(late, late);
   });
-  return { port: from, close: () => void socket.destroy() };
+  return { port: from, close: () => socket.destroy() };
 }
 
 /** A call that is connected or refused at once. */

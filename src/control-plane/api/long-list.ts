@@ -38,7 +38,10 @@ export async function sendLong<N extends string, T>(
   const opened = `"${name}":[`;
   const start = frame.indexOf(`${opened}]`) + opened.length;
   const list = new LongList(frame.slice(0, start));
-  void list.write(items, first, textOf, frame.slice(start), pause);
+  list
+    .write(items, first, textOf, frame.slice(start), pause)
+    // It has ended the stream by its error.
+    .catch(() => undefined);
   return reply.type(JSON_TYPE).send(list);
 }
 

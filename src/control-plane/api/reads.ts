@@ -125,11 +125,12 @@ class LongReads {
     if (payload instanceof LongList) {
       // Nobody reads it any more, or ever did: HEAD.
       raw.once("close", () => payload.destroy());
-      void payload.written.then(() => {
+      const over = (): void => {
         leave();
         this.#leavings.look();
         this.#unread.add(tokenId, payload.unread, raw);
-      });
+      };
+      payload.written.then(over, over);
       return;
     }
     leave();

@@ -94,7 +94,7 @@ export async function openWatch(options: WatchOptions): Promise<Readable> {
     }
   };
 
-  void run()
+  run()
     .catch((thrown: unknown) => {
       if (signal.aborted) return;
       const event: WatchEvent = {

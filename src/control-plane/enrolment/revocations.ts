@@ -7,8 +7,7 @@ import {
   type Clock,
 } from "../../core/clock.ts";
 import { messageOf } from "../../core/errors.ts";
-import type { Logger } from "../../core/log.ts";
-import { nextTurn } from "../../core/slices.ts";
+import { defectIn, type Logger } from "../../core/log.ts";
 import { watchSource, type Watch } from "../../core/watch.ts";
 import { Revoked, type Proof } from "../../identity/revoked.ts";
 import { revokedOf } from "../../policy/compile/revoked.ts";
@@ -97,7 +96,10 @@ export class Revocations {
           "Revocations are not followed any more: a defect",
         );
     });
-    this.#stopSweep = clock.every(SWEEP, () => void this.#sweep());
+    const failed = defectIn(logger, "the sweep of Revocations");
+    this.#stopSweep = clock.every(SWEEP, () => {
+      this.#sweep().catch(failed);
+    });
   }
 
   async close(): Promise<void> {
@@ -153,7 +155,7 @@ export class Revocations {
   #tellSoon(): void {
     if (this.#willTell) return;
     this.#willTell = true;
-    void nextTurn().then(() => {
+    setImmediate(() => {
       this.#willTell = false;
       this.#tell();
     });
@@ -185,7 +187,7 @@ export class Revocations {
 export function followRevocations(
   registry: Pick<Registry, "removal">,
   { revoked }: Pick<Revocations, "revoked">,
-  clock: Clock,
+  { clock, logger }: { readonly clock: Clock; readonly logger: Logger },
 ): () => void {
   let before = revoked.value;
   const look = (next: Revoked): void => {
@@ -197,7 +199,10 @@ export function followRevocations(
         (each) =>
           each.claimFault(instance, [clock.wall()], known) !== undefined,
       );
-    if (next.size > 0) void registry.removal.ofAll(isOut);
+    if (next.size > 0)
+      registry.removal
+        .ofAll(isOut)
+        .catch(defectIn(logger, "the removal of revoked workloads"));
   };
   look(revoked.value);
   return revoked.subscribe(look);

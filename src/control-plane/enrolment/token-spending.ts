@@ -105,7 +105,11 @@ export class TokenSpending {
         return;
       }
       this.#waiting.set(id, [spender]);
-      void this.#spendAll(id);
+      this.#spendAll(id).catch((thrown: unknown) => {
+        const left = this.#waiting.get(id) ?? [];
+        this.#waiting.delete(id);
+        for (const spender of left) spender.failed(thrown);
+      });
     });
   }
 

@@ -1,7 +1,7 @@
 /** The control plane's side of config push, enrolment and registration: one port, three gRPC services, one session per sidecar. */
 import type { TLSSocket } from "node:tls";
 import type { Clock } from "../../core/clock.ts";
-import type { Logger } from "../../core/log.ts";
+import { defectIn, type Logger } from "../../core/log.ts";
 import type { Watch } from "../../core/watch.ts";
 import type { Credentials } from "../../identity/credentials.ts";
 import type { Revoked } from "../../identity/revoked.ts";
@@ -93,12 +93,12 @@ export async function startPushServer(
     trust: () => options.trust?.value,
     ...{ registry, learned, clock, logger, meters, debts: new Debts(clock) },
   });
-  const leaveTrust = options.trust?.subscribe(() => void sidecars.trustMoved());
+  const leaveTrust = options.trust?.subscribe(() => sidecars.trustMoved());
   const feed = await startFeed({
     ...{ store, clock, logger },
     gather: options.gather ?? GATHER,
     fieldsSince: options.fieldsSince ?? FIELDS_SINCE,
-    onSettled: (moved) => void sidecars.settled(moved),
+    onSettled: (moved) => sidecars.settled(moved),
   });
   registry.spare(meshAround(feed));
   const pushed = { sidecars, feed, ...seen, ...newPaces(clock) };
@@ -110,7 +110,7 @@ export async function startPushServer(
       serve(socket, caller, options, { ...pushed, arrived }),
     onFallen(peer, fault) {
       sidecars.end(peer, fault);
-      void registry.removal.of(peer);
+      registry.removal.of(peer).catch(defectIn(logger, "a removal"));
     },
   });
 

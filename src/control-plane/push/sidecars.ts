@@ -1,7 +1,7 @@
 /** The sidecars of a push port: those whose streams are open, and for an hour those that have left. */
 import { status, type ServerDuplexStream } from "@grpc/grpc-js";
 import type { Clock } from "../../core/clock.ts";
-import type { Logger } from "../../core/log.ts";
+import { defectIn, type Logger } from "../../core/log.ts";
 import { Multimap } from "../../core/multimap.ts";
 import {
   inSlices,
@@ -124,12 +124,21 @@ export class Sidecars implements Omit<PushStatus, "statistics" | "inForce"> {
   }
 
   /** What these sidecars should hold has changed. Where they are many, others have their turn in between. */
-  async settled(moved: readonly View[]): Promise<void> {
-    const pause = pauses(this.#options.clock);
-    for (const view of moved) {
-      await pause();
-      this.#sessions.get(view)?.settled();
-    }
+  settled(moved: readonly View[]): void {
+    this.#inTurn(moved, (view) => this.#sessions.get(view)?.settled());
+  }
+
+  /** Where they are many, others have their turn in between. */
+  #inTurn<T>(all: readonly T[], push: (each: T) => void): void {
+    const { clock, logger } = this.#options;
+    const pause = pauses(clock);
+    const run = async (): Promise<void> => {
+      for (const each of all) {
+        await pause();
+        push(each);
+      }
+    };
+    run().catch(defectIn(logger, "a push"));
   }
 
   /** The store is accepted: those that refused it hear so. */
@@ -137,13 +146,11 @@ export class Sidecars implements Omit<PushStatus, "statistics" | "inForce"> {
     for (const session of this.#sessions.values()) session.acceptedNow();
   }
 
-  /** Other roots are to be trusted. Where sidecars are many, others have their turn in between. */
-  async trustMoved(): Promise<void> {
-    const pause = pauses(this.#options.clock);
-    for (const session of [...this.#sessions.values()]) {
-      await pause();
-      session.trustMoved();
-    }
+  /** Other roots are to be trusted. */
+  trustMoved(): void {
+    this.#inTurn([...this.#sessions.values()], (session) =>
+      session.trustMoved(),
+    );
   }
 
   /** The peer's certificate no longer stands. */

@@ -1,7 +1,7 @@
 /** The addresses that sidecars register: a claim until the connection or an administrator proves it, and one identity's at a time (law 13). */
-import { networkInterfaces } from "node:os";
 import { wait, type Clock } from "../../core/clock.ts";
 import { messageOf } from "../../core/errors.ts";
+import { interfacesHere } from "../../core/interfaces.ts";
 import type { Logger } from "../../core/log.ts";
 import {
   canonicalAddress,
@@ -158,7 +158,9 @@ function checkAddress({ source, addresses }: Peer, address: string): string {
 }
 
 function isOfThisMachine(address: string): boolean {
-  return Object.values(networkInterfaces()).some((each) =>
-    each?.some((own) => canonicalAddress(own.address) === address),
-  );
+  const all = interfacesHere();
+  // It is tried again, as what is refused is not.
+  if (all === undefined)
+    throw new Error("this machine does not tell its addresses now");
+  return all.some((own) => canonicalAddress(own.address) === address);
 }

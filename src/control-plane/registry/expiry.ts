@@ -14,7 +14,7 @@ import {
   type Clock,
 } from "../../core/clock.ts";
 import { messageOf } from "../../core/errors.ts";
-import type { Logger } from "../../core/log.ts";
+import { defectIn, type Logger } from "../../core/log.ts";
 import { inSlices, pauses, pieces, type Steps } from "../../core/slices.ts";
 import type { WallMs } from "../../core/units.ts";
 import type { ReportRequest } from "../../push/messages.ts";
@@ -209,7 +209,9 @@ export class Expiry {
     const lease = leases.get(workload);
     if (lease === undefined || this.#closed) return;
     if (verdict.kind === "goes") {
-      void queue.run(workload, () => this.#expire(workload, lease));
+      queue
+        .run(workload, () => this.#expire(workload, lease))
+        .catch(defectIn(logger, "the removal of an expired workload"));
       return;
     }
     const { why } = verdict;
@@ -227,15 +229,15 @@ export class Expiry {
     this.#untold.delete(workload);
     lease.mark = mark;
     if (mark === lease.stored || this.#closed) return;
-    void queue.run(workload, () =>
-      writeMark(store, lease).catch((thrown: unknown) => {
+    queue
+      .run(workload, () => writeMark(store, lease))
+      .catch((thrown: unknown) => {
         logger.warn(
           { workload, reason: messageOf(thrown) },
           "callers cannot be told whether the workload is confirmed; trying again",
         );
         this.#tellLater(workload);
-      }),
-    );
+      });
   }
 
   #tellLater(workload: string): void {

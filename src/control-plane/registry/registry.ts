@@ -1,7 +1,7 @@
 /** Leases of workloads: registered by their sidecars, alive while the sidecar's stream is, unconfirmed a while after it, and then gone where it can be spared (`expiry.ts`). The store is written at registration, change, loss and removal alone. */
 import type { Clock } from "../../core/clock.ts";
 import { messageOf } from "../../core/errors.ts";
-import type { Logger } from "../../core/log.ts";
+import { defectIn, type Logger } from "../../core/log.ts";
 import type { SpiffeUri } from "../../core/units.ts";
 import { canonicalAddress } from "../../core/text/network.ts";
 import { keyOf, type Resource } from "../../resources/envelope.ts";
@@ -191,7 +191,7 @@ export class Registry {
 
   /** Its Workload is gone from the store, or a person's is there: where nobody hears of its sidecar, its lease and its address end with it. */
   replaced(workload: string): void {
-    void this.#queue.run(workload, async () => {
+    const forget = async (): Promise<void> => {
       const lease = this.#leases.get(workload);
       if (lease === undefined || !this.#expiry.isUnconfirmed(workload)) return;
       const left = await this.#options.store
@@ -201,7 +201,10 @@ export class Registry {
       lease.cancelExpiry();
       this.#forget(workload, left);
       this.#options.onTakenAway?.(workload, lease.identity);
-    });
+    };
+    this.#queue
+      .run(workload, forget)
+      .catch(defectIn(this.#options.logger, "the end of a lease"));
   }
 
   /** What the peer, as a caller, has seen of workloads that it has as endpoints: others are passed over, and it cannot speak of itself. */

@@ -1,7 +1,7 @@
 /** Takes away what instances have registered whose certificates no longer stand. */
 import { messageOf } from "../../core/errors.ts";
 import type { Cancel, Clock } from "../../core/clock.ts";
-import type { Logger } from "../../core/log.ts";
+import { defectIn, type Logger } from "../../core/log.ts";
 import type { SpiffeUri } from "../../core/units.ts";
 import type { Proof } from "../../identity/revoked.ts";
 import type { Resource } from "../../resources/envelope.ts";
@@ -100,7 +100,9 @@ export class Removal {
     const cancel = clock.after(RETRY, () => {
       this.#retries.delete(cancel);
       if (leases.get(workload) === lease && lease.keys[0] === key && isStill())
-        void this.#remove(workload, lease.identity, isStill);
+        this.#remove(workload, lease.identity, isStill).catch(
+          defectIn(this.#options.logger, "the removal of a revoked workload"),
+        );
     });
     this.#retries.add(cancel);
   }

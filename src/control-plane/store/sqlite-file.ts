@@ -239,9 +239,9 @@ function prepareNotes(
   );
   return {
     branches: () => valueOf(BRANCHES),
-    setBranches: (text) => void setNote.run(BRANCHES, text),
+    setBranches: (text) => setNote.run(BRANCHES, text),
     sum: () => valueOf(SUM),
-    setSum: (note) => void setNote.run(SUM, note),
+    setSum: (note) => setNote.run(SUM, note),
     note: (name) => valueOf(NOTE + name),
     notes: (prefix) =>
       new Map(

@@ -40,7 +40,10 @@ export class WriteHealth {
 
   failed(error: StoreError): void {
     this.#machine.failed(error);
-    this.#cancel ??= this.#options.clock.every(AGAIN, () => void this.#try());
+    this.#cancel ??= this.#options.clock.every(AGAIN, () => {
+      // It is tried again.
+      this.#try().catch(() => undefined);
+    });
   }
 
   well(): void {

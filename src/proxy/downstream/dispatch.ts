@@ -276,7 +276,9 @@ function look(
   waits: { readonly timeout: number | undefined; readonly forName: boolean },
   onResult: (sniffed: Sniffed) => void,
 ): void {
-  const onEnd = (): void => void socket.end();
+  const onEnd = (): void => {
+    socket.end();
+  };
   socket.once("end", onEnd);
   const readAsEver =
     buffers === undefined ? undefined : readLittle(socket, buffers);

@@ -177,7 +177,7 @@ async function listenForLinks(
     equalDomains: () => trustDomainsOf(options.snapshot.value?.mesh),
     clock,
     onAccept: (raw) => serving.admit(raw, "link"),
-    onListening: (server) => void servers.push({ host, server }),
+    onListening: (server) => servers.push({ host, server }),
     onConnection(socket, { uri, protocol, serverName, lasts }) {
       if (!serving.identify(socket, "link", uri)) return;
       const info = {

@@ -92,17 +92,12 @@ export async function servePages(options: {
       takeTimeout: PAGE_TAKE_TIMEOUT,
     },
     (request, response) => {
-      void (async () => {
-        try {
-          send(response, await answer(request, options));
-        } catch (error) {
-          logger.error({ error: messageOf(error) }, "page failed");
-          send(
-            response,
-            refusedPage("INTERNAL", "the page failed; see the log"),
-          );
-        }
-      })();
+      const page = async (): Promise<void> =>
+        send(response, await answer(request, options));
+      page().catch((error: unknown) => {
+        logger.error({ error: messageOf(error) }, "page failed");
+        send(response, refusedPage("INTERNAL", "the page failed; see the log"));
+      });
     },
     (socket) => refuse(new StalledHead(), socket),
   );
@@ -125,7 +120,7 @@ export async function servePages(options: {
       const descriptor = descriptorOf(server);
       return descriptor === undefined ? [] : [{ key, host, port, descriptor }];
     },
-    stop: () => void server.close(),
+    stop: () => server.close(),
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());

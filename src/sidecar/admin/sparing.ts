@@ -23,7 +23,7 @@ export function sparing<T>(
   const pause = (): Promise<void> | undefined => {
     const ms = readyAt - clock.now();
     return ms > 0
-      ? new Promise((resolve) => void clock.after(ms, resolve))
+      ? new Promise((resolve) => clock.after(ms, resolve))
       : undefined;
   };
   const begin = async (): Promise<T> => {

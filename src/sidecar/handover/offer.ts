@@ -152,7 +152,9 @@ class Offer {
     socket.on("data", (chunk: Buffer) => {
       try {
         for (const wish of lines.take(chunk))
-          void this.#hear(successor, wish as Wish);
+          this.#hear(successor, wish as Wish).catch((thrown: unknown) =>
+            this.#refuse(socket, messageOf(thrown)),
+          );
       } catch (thrown) {
         this.#refuse(socket, messageOf(thrown));
       }
@@ -162,20 +164,16 @@ class Offer {
 
   async #hear(successor: Successor, wish: Wish): Promise<void> {
     const { socket } = successor;
-    try {
-      switch (wish.ask) {
-        case "sockets":
-          if (wish.format === FORMAT) await this.#send(successor, wish.from);
-          else this.#refuse(socket, `it speaks format ${FORMAT} alone`);
-          return;
-        case "drain":
-          await this.#drain(successor);
-          return;
-        default:
-          this.#refuse(socket, "there is no such wish");
-      }
-    } catch (thrown) {
-      this.#refuse(socket, messageOf(thrown));
+    switch (wish.ask) {
+      case "sockets":
+        if (wish.format === FORMAT) await this.#send(successor, wish.from);
+        else this.#refuse(socket, `it speaks format ${FORMAT} alone`);
+        return;
+      case "drain":
+        await this.#drain(successor);
+        return;
+      default:
+        this.#refuse(socket, "there is no such wish");
     }
   }
 

@@ -1,8 +1,8 @@
 /** The sidecar's resolver: what it goes by, where it listens and which servers it asks. */
 import { readFile } from "node:fs/promises";
-import { networkInterfaces } from "node:os";
 import type { Clock } from "../../core/clock.ts";
-import type { Logger } from "../../core/log.ts";
+import { interfacesHere } from "../../core/interfaces.ts";
+import { defectIn, type Logger } from "../../core/log.ts";
 import type {
   VirtualAddresses,
   VirtualFamily,
@@ -118,9 +118,9 @@ async function surroundings({
   settings,
 }: NamingOptions): Promise<Surroundings> {
   let known = settings.servers ?? [];
-  let family = familyHere();
+  let family: VirtualFamily = "ipv4";
   const look = async (): Promise<void> => {
-    family = familyHere();
+    family = familyHere() ?? family;
     if (settings.servers !== undefined) return;
     const text = await readFile(RESOLV_CONF, "utf8").catch(() => undefined);
     // A file that is being written anew is there again soon.
@@ -135,7 +135,10 @@ async function surroundings({
       { file: RESOLV_CONF },
       "there is no name server for what is not in the mesh: name one with --dns-upstream",
     );
-  const close = clock.every(LOOK, () => void look());
+  const failed = defectIn(logger, "the look at the machine's name servers");
+  const close = clock.every(LOOK, () => {
+    look().catch(failed);
+  });
   return { now: () => known, family: () => family, close };
 }
 
@@ -147,9 +150,13 @@ function isOwn(server: NameServer, { host, port }: DnsSettings): boolean {
   );
 }
 
-/** A machine with IPv4 alone has no route to an address of IPv6, and the other way round. */
-function familyHere(): VirtualFamily {
-  const all = Object.values(networkInterfaces()).flatMap((each) => each ?? []);
+/**
+ * A machine with IPv4 alone has no route to an address of IPv6, and the other way round. Undefined where the machine does not tell: it
+ * opens a socket to look.
+ */
+function familyHere(): VirtualFamily | undefined {
+  const all = interfacesHere();
+  if (all === undefined) return undefined;
   const outer = all.filter(({ internal }) => !internal);
   const six = outer.some(
     ({ family, scopeid }) => family === "IPv6" && scopeid === 0,

@@ -1,6 +1,6 @@
 /** The place of a sidecar's resolver: loaded for `--dns` alone, and opened with the other listeners. */
 import type { Cancel, Clock } from "../../core/clock.ts";
-import type { Logger } from "../../core/log.ts";
+import { defectIn, type Logger } from "../../core/log.ts";
 import { watchSource, type Watch, type WatchSource } from "../../core/watch.ts";
 import type { ListeningSocket } from "../../proxy/downstream/handed-listeners.ts";
 import { closeDescriptor } from "../../runtime/unix/pass-descriptors.ts";
@@ -65,7 +65,7 @@ export class NamingPlace {
     this.#kept = new KeptNames({ file, clock, logger, names });
     await this.#kept.catchUp();
     // Threads that begin yet hear of it before they have anything to serve by.
-    void this.#tellOthers();
+    this.#tellOthers().catch(defectIn(logger, "the share of names"));
   }
 
   /** What the process before this one has given meanwhile. Never rejects. */
@@ -102,10 +102,10 @@ export class NamingPlace {
 
   /** The process before this one replies to what waits there for some time yet. */
   #keepLearning(): void {
-    const { clock } = this.#parts;
+    const { clock, logger } = this.#parts;
     const until = clock.now() + LEARN_FOR;
     const stop = clock.every(LEARN, () => {
-      void this.learn();
+      this.learn().catch(defectIn(logger, "the share of names"));
       if (clock.now() >= until) stop();
     });
     this.#stopLearning = stop;

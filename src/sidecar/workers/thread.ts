@@ -91,7 +91,13 @@ async function run(data: ThreadData): Promise<void> {
     post({ kind: "answer", number: question.number, value });
   };
   port?.on("message", (message: ToThread) => {
-    if ("ask" in message) void answer(message);
+    if ("ask" in message)
+      answer(message).catch((thrown: unknown) =>
+        // What does not answer is lost: the main thread hears so, and ends in order.
+        setImmediate(() => {
+          throw thrown;
+        }),
+      );
     else thread.hear(message);
   });
   post({ kind: "open" });

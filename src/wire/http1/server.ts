@@ -4,7 +4,6 @@
  */
 import type { Socket } from "node:net";
 import type { Clock } from "../../core/clock.ts";
-import { nextTurn } from "../../core/slices.ts";
 import { Deadlines, type Timed } from "../../core/deadlines.ts";
 import { MeshError } from "../../mesh/errors.ts";
 import type {
@@ -287,7 +286,7 @@ class Http1ServerConnection
           `the head did not end within ${this.#limits.headTimeout} ms`,
         ),
       );
-    } else if (this.draining) void nextTurn().then(() => this.#closeIfIdle());
+    } else if (this.draining) setImmediate(() => this.#closeIfIdle());
     else {
       this.#onLimit?.("idle");
       this.close();

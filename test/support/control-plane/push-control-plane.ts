@@ -140,7 +140,10 @@ export async function startBehind(
     logger,
     ...(options.grace === undefined ? {} : { grace: options.grace }),
   });
-  const unfollow = followRevocations(registry, revocations, clock);
+  const unfollow = followRevocations(registry, revocations, {
+    clock,
+    logger: silentLogger,
+  });
   const meters = makeControlPlaneMeters(makeMetrics({ maxSeries: 100 }));
   const enrolment = new Enrolment({
     meters: meters.signing,

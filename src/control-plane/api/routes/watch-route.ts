@@ -58,9 +58,12 @@ function overSignal(
   const cancel =
     ms === undefined ? undefined : clock.after(ms, () => over.abort());
   const cancelLooks = clock.every(LOOK_AGAIN, () => {
-    void standsYet(request).then((stands) => {
-      if (!stands) over.abort();
-    });
+    standsYet(request)
+      .then((stands) => {
+        if (!stands) over.abort();
+      })
+      // A store that cannot be read now is read at the next look.
+      .catch(() => undefined);
   });
   reply.raw.once("close", () => {
     cancel?.();

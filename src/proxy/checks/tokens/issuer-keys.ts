@@ -10,7 +10,7 @@
 import { equalJitter } from "../../../core/backoff.ts";
 import type { Cancel, Clock } from "../../../core/clock.ts";
 import { messageOf } from "../../../core/errors.ts";
-import type { Logger } from "../../../core/log.ts";
+import { defectIn, type Logger } from "../../../core/log.ts";
 import {
   LARGEST_KEY_SET,
   readKeySet,
@@ -67,7 +67,7 @@ export class IssuerKeys {
       const read = readKeySet(source.jwks);
       // The kind's check refuses others; where one comes through, no token passes.
       if (read.ok) this.#held = read.keySet;
-    } else void this.#fetch();
+    } else this.#fetchAlone();
   }
 
   /** Undefined where no keys are held that may still be used. The same object as long as the keys are the same. */
@@ -112,6 +112,10 @@ export class IssuerKeys {
       : this.#fetch();
   }
 
+  #fetchAlone(): void {
+    this.#fetch().catch(defectIn(this.#options.logger, "a fetch of keys"));
+  }
+
   #fetch(): Promise<void> {
     this.#next?.();
     this.#begunAt = this.#options.clock.now();
@@ -150,7 +154,7 @@ export class IssuerKeys {
 
   #after(ms: number): void {
     if (this.#closed) return;
-    this.#next = this.#options.clock.after(ms, () => void this.#fetch());
+    this.#next = this.#options.clock.after(ms, () => this.#fetchAlone());
   }
 
   async #document(): Promise<string> {

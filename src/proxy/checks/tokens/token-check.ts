@@ -1,5 +1,6 @@
 /** The check of a request's tokens: one that satisfies no rule refuses it, and a verified one names its user (RequestAuthentication). */
 import { dashed } from "../../../mesh/field-class.ts";
+import { messageOf } from "../../../core/errors.ts";
 import { MeshError } from "../../../mesh/errors.ts";
 import type { InboundPort } from "../../../policy/snapshot.ts";
 import {
@@ -58,14 +59,26 @@ export class TokenCheck implements Check {
       timeout: longestOf(rules) + GRACE,
       ask: (done) => {
         let isOver = false;
-        void this.#verifier.verify(found).then((result) => {
-          if (isOver) return;
-          done(() => {
-            if (!result.ok) return tokenError(result.refusal);
-            pass(request, rules, found, result.token);
-            return undefined;
-          });
-        });
+        const settle = (verdict: () => MeshError | undefined): void => {
+          if (!isOver) done(verdict);
+        };
+        this.#verifier.verify(found).then(
+          (result) =>
+            settle(() => {
+              if (!result.ok) return tokenError(result.refusal);
+              pass(request, rules, found, result.token);
+              return undefined;
+            }),
+          // What verifies cannot be loaded, say.
+          (thrown: unknown) =>
+            settle(() =>
+              tokenError({
+                code: "TOKEN_KEYS_UNAVAILABLE",
+                why: messageOf(thrown),
+                policy: rules.policies[0] ?? "",
+              }),
+            ),
+        );
         return () => {
           isOver = true;
         };

@@ -1,6 +1,5 @@
 /** Verifies the tokens of requests: at once where one was verified before, otherwise by its issuer's keys. */
 import type { Clock } from "../../../core/clock.ts";
-import { messageOf } from "../../../core/errors.ts";
 import type { Logger } from "../../../core/log.ts";
 import { verifiedClaims } from "../../../identity/jwt/claims.ts";
 import {
@@ -106,7 +105,7 @@ export class TokenVerifier {
     return undefined;
   }
 
-  /** Never rejects. */
+  /** Rejects where this sidecar cannot verify. */
   verify(found: FoundToken): Promise<TokenResult> {
     const key = [found.text, ...found.rules.map(({ id }) => id)].join("\n");
     const pending = this.#pending.get(key);
@@ -158,12 +157,7 @@ export class TokenVerifier {
       );
     const { keySet, keys } = fitting;
     const now = clock.wall();
-    let result;
-    try {
-      result = await verifyToken(token, keys, rule, now);
-    } catch (thrown) {
-      return refused("TOKEN_KEYS_UNAVAILABLE", messageOf(thrown), rule.policy);
-    }
+    const result = await verifyToken(token, keys, rule, now);
     if (result.kind !== "verified")
       return refused(
         result.kind === "audience" ? "TOKEN_AUDIENCE" : "TOKEN_INVALID",

@@ -219,7 +219,7 @@ class SharedPoolLimits implements PoolLimits {
         return;
       }
       const { async, value } = Atomics.waitAsync(words, TURN, turn);
-      if (async) void value.then(look);
+      if (async) value.then(look, look);
       else queueMicrotask(look);
     };
     // Not from within `enter`, which has to return first.

@@ -206,7 +206,7 @@ export function stillborn(
   return {
     write: () => true,
     end: () => undefined,
-    abort: () => void (aborted = true),
+    abort: () => (aborted = true),
     pause: () => undefined,
     resume: () => undefined,
   };
