@@ -6,7 +6,10 @@ import { messageOf } from "../core/errors.ts";
 import { defectIn, type Logger } from "../core/log.ts";
 import { waitFor, watchSource, type Watch } from "../core/watch.ts";
 import { REGISTRATION } from "../push/services.ts";
-import type { WorkloadSpec } from "../resources/workload/schema.ts";
+import {
+  LONGEST_REASON,
+  type WorkloadSpec,
+} from "../resources/workload/schema.ts";
 import { call } from "./connection.ts";
 
 export interface RegistrationOptions {
@@ -237,7 +240,11 @@ function unready(
   const unreadyPorts: Record<string, string> = {};
   for (const [name, port] of Object.entries(ports)) {
     const why = silent.get(port);
-    if (why !== undefined) unreadyPorts[name] = why;
+    // What a Workload may say, whatever an address or a system was called.
+    if (why !== undefined)
+      unreadyPorts[name] = why
+        .replaceAll(/[^ -~]/g, "?")
+        .slice(0, LONGEST_REASON);
   }
   return Object.keys(unreadyPorts).length === 0 ? {} : { unreadyPorts };
 }

@@ -47,10 +47,27 @@ void t.test(
       (snapshot) =>
         snapshot?.destination("orders", 80)?.cluster.endpoints.length === 1,
     );
+    const silent = [
+      [8080, "é".repeat(400)],
+      [9090, "none of its ports"],
+    ] as const;
+    await agent.setReady(true, new Map(silent));
+    const unreadyPorts = { http: "?".repeat(300) };
+    t.match(await plane.push.status(), [
+      { lease: { ready: true, unreadyPorts } },
+    ]);
+    t.strictSame(
+      (await plane.store.get(workload))?.spec,
+      {
+        ...{ address, ports: { http: 8080 }, link: { port: 15_008 } },
+        ...{ ready: true, unreadyPorts, serviceAccount: "web" },
+      },
+      "one line that any sidecar may say",
+    );
     address = "10.0.0.2";
     await agent.setReady(false);
     t.match(await plane.store.get(workload), {
-      spec: { address: "10.0.0.2", ready: false },
+      spec: { address: "10.0.0.2", ready: false, unreadyPorts: undefined },
     });
     await agent.deregister();
     t.equal(await plane.store.get(workload), undefined);

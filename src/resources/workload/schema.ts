@@ -116,6 +116,9 @@ export function unreadyPort(
 
 const HOST = new RegExp(DNS_NAME.pattern);
 
+/** Characters that are said of a port that is not ready. */
+export const LONGEST_REASON = 300;
+
 /** Milliseconds; a shorter lease would end between two signs of life. */
 const LEAST_TTL = 1000;
 
@@ -186,7 +189,7 @@ const spec: TSchema = describes<WorkloadSpec>()(
             Type.String(),
             Type.String({
               minLength: 1,
-              maxLength: 300,
+              maxLength: LONGEST_REASON,
               pattern: "^[ -~]*$",
               expected: "a line of printable ASCII",
             }),
