@@ -6,7 +6,7 @@ import { messageOf, UserError } from "../core/errors.ts";
 import { openLocalToken } from "../core/local/local-token.ts";
 import { readSecret } from "../core/secret-file.ts";
 import { DEMO_TOKEN_FILE, startControl } from "./control.ts";
-import { fetchText, untilReady } from "./http.ts";
+import { fetchText, firstPage, untilReady, type Obstacle } from "./http.ts";
 import { startLoad } from "./load.ts";
 import {
   manageProcess,
@@ -34,6 +34,8 @@ export interface DevOptions {
 
 export interface Dev {
   readonly shop: Shop;
+  /** Why its page is not whole; undefined where it is. */
+  readonly obstacle: Obstacle | undefined;
   /** Stops everything, in order. */
   close(): Promise<void>;
 }
@@ -91,6 +93,7 @@ class DemoMesh implements Dev {
   readonly #opening = new AbortController();
   readonly #signal: AbortSignal;
   #open = false;
+  #obstacle: Obstacle | undefined;
   #load: { close(): void } | undefined;
 
   constructor(
@@ -104,6 +107,10 @@ class DemoMesh implements Dev {
     this.#processes = processes;
     this.#control = control;
     this.#signal = AbortSignal.any([options.stop, this.#opening.signal]);
+  }
+
+  get obstacle(): Obstacle | undefined {
+    return this.#obstacle;
   }
 
   /** Resolves once the shop's page is there. Rejects with UserError. */
@@ -182,10 +189,10 @@ class DemoMesh implements Dev {
   }
 
   async #openShop(web: string): Promise<void> {
-    const { progress, stateDirectory } = this.#options;
+    const { progress, stateDirectory, clock } = this.#options;
     const { ports, instances } = this.shop;
     progress("waiting for the shop's first page");
-    await this.#untilReady("the shop", `${web}/`);
+    this.#obstacle = await firstPage(`${web}/`, clock, this.#signal);
     await writeDevFile(stateDirectory, {
       pid: process.pid,
       web,

@@ -52,3 +52,43 @@ export async function untilReady(
     await wait(clock, 50, signal);
   }
 }
+
+/** Milliseconds: until the shop responds at all, and until its page is whole once every instance is ready. */
+const RESPONDS_WITHIN = 60_000;
+const WHOLE_WITHIN = 10_000;
+
+/** Why the shop's page is not whole. */
+export interface Obstacle {
+  readonly status: number;
+  readonly text: string;
+  /** Code of the mesh's reason, and "NAMESPACE/NAME" of the policy; undefined where the page names none. */
+  readonly reason: string | undefined;
+  readonly policy: string | undefined;
+}
+
+/** Resolves once the page is there: undefined, or what keeps it from being whole, such as a policy of an earlier run. Rejects with UserError where nothing responds. */
+export async function firstPage(
+  url: string,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<Obstacle | undefined> {
+  const start = clock.now();
+  for (;;) {
+    const { status, text } = await fetchText(url, signal);
+    if (status === 200) return undefined;
+    const passed = clock.now() - start;
+    if (status === 0) {
+      if (passed > RESPONDS_WITHIN)
+        throw new UserError(
+          `the shop does not respond after ${RESPONDS_WITHIN / 1000} s: ${url} says ${text}`,
+        );
+    } else {
+      const [, reason, policy] =
+        /"reason": "([A-Z_]+); policy=([^"]+)"/.exec(text) ?? [];
+      // A policy does not go away by waiting.
+      if (policy !== undefined || passed > WHOLE_WITHIN)
+        return { status, text, reason, policy };
+    }
+    await wait(clock, 50, signal);
+  }
+}

@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import { resolve } from "node:path";
 import { startDev, type Dev } from "../../demo/dev.ts";
+import type { Obstacle } from "../../demo/http.ts";
 import { untilStopped, type CliContext } from "../context.ts";
 import { SIDECAR_FLAGS } from "../../runtime/node-flags.ts";
 import { option } from "../settings.ts";
@@ -46,6 +47,8 @@ export function registerDev(program: Command, context: CliContext): void {
         inFlight: () => undefined,
       });
       context.print(welcome(dev, options, paint));
+      if (dev.obstacle !== undefined)
+        context.print(obstacleText(dev.obstacle, dev, options, paint));
       await untilStopped(context);
       context.print(
         `\n${paint("dim", "·")} stopping: sidecars say goodbye, then the applications, then the control plane\n`,
@@ -61,17 +64,9 @@ function welcome(
   paint: Paint,
 ): string {
   const web = shop.instances[0];
-  const at = (port: number | undefined): string =>
-    `http://127.0.0.1:${port ?? 0}`;
   const shopUrl = at(shop.ports.web);
-  const state = options.state === ".wherry" ? "" : ` --state ${options.state}`;
-  const server =
-    shop.ports.api === 15080 ? "" : ` --server ${at(shop.ports.api)}`;
   const wherry = (command: string): string =>
-    paint(
-      "cyan",
-      `npx wherry ${command}${state}${/^(trace|demo)/.test(command) ? "" : server}`,
-    );
+    paint("cyan", commandLine(command, shop, options));
   const urls: [string, string][] = [
     ["the shop", shopUrl],
     ["the API", `${at(shop.ports.api)}/openapi.json`],
@@ -103,5 +98,52 @@ ${paint("bold", "Three things to try")}, in another terminal:
        ${wherry("status")}
 
 Ctrl-C stops everything.
+`;
+}
+
+const at = (port: number | undefined): string =>
+  `http://127.0.0.1:${port ?? 0}`;
+
+/** A command, with what it needs to find this demo. */
+function commandLine(
+  command: string,
+  { ports }: Dev["shop"],
+  options: DevCommandOptions,
+): string {
+  const state = options.state === ".wherry" ? "" : ` --state ${options.state}`;
+  const server = ports.api === 15080 ? "" : ` --server ${at(ports.api)}`;
+  return `npx wherry ${command}${state}${/^(trace|demo)/.test(command) ? "" : server}`;
+}
+
+/** The kinds of the policies that make a call fail, by the reason that they give. */
+const KINDS: Readonly<Record<string, string>> = {
+  DENIED: "authorizationpolicy",
+  FAULT_INJECTED: "faultinjection",
+};
+
+/** What an earlier run left behind, most often. */
+function obstacleText(
+  { status, text, reason, policy }: Obstacle,
+  { shop }: Dev,
+  options: DevCommandOptions,
+  paint: Paint,
+): string {
+  const wherry = (command: string): string =>
+    paint("cyan", commandLine(command, shop, options));
+  if (policy === undefined)
+    return `
+${paint("red", `Its page responds with ${status}`)}: ${text.slice(0, 200).replaceAll(/\s+/g, " ")}
+  See the sidecars with:        ${wherry("status")}
+  To begin anew, stop the demo and remove ${options.state}.
+`;
+  const [namespace = "", name = ""] = policy.split("/");
+  const kind = KINDS[reason ?? ""];
+  const fix =
+    kind === undefined
+      ? `See the sidecars with:  ${wherry("status")}`
+      : `Delete it with:  ${wherry(`delete ${kind} ${name} -n ${namespace}`)}`;
+  return `
+${paint("red", `Its page responds with ${status}, because of the policy`)} ${policy} (${reason ?? ""}).
+  ${fix}
 `;
 }
