@@ -11,9 +11,10 @@ export interface Reach {
   readonly ranges: readonly string[];
 }
 
+/** Node's `dns.lookup` gives an error alone, though its types promise addresses beside it. */
 export type ResolveHost = (
   host: string,
-  done: (error: Error | null, addresses: readonly LookupAddress[]) => void,
+  done: (error: Error | null, addresses?: readonly LookupAddress[]) => void,
 ) => void;
 
 type AllowsAddress = (address: string) => boolean;
@@ -38,17 +39,20 @@ export function guardedLookup(
   allows: AllowsAddress,
 ): LookupFunction {
   return (host, { all }, done) =>
-    resolve(host, (error, addresses) => {
+    resolve(host, (error, addresses = []) => {
+      if (error !== null) {
+        done(error, "");
+        return;
+      }
       const [first] = addresses;
       const bad = addresses.find(({ address }) => !allows(address));
-      const failure =
-        error ??
-        (bad === undefined
-          ? undefined
-          : new NotPublic(
-              `${host} leads to ${bad.address}, not a public address`,
-            ));
-      if (failure !== undefined) done(failure, "");
+      if (bad !== undefined)
+        done(
+          new NotPublic(
+            `${host} leads to ${bad.address}, not a public address`,
+          ),
+          "",
+        );
       else if (first === undefined)
         done(new Error(`${host} has no address`), "");
       else if (all === true) done(null, [...addresses]);

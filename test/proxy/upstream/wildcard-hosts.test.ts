@@ -22,7 +22,7 @@ function resolving(
   const fake = (
     host: string,
     options: dns.LookupAllOptions,
-    done: (error: Error | null, found: readonly dns.LookupAddress[]) => void,
+    done: (error: Error | null, found?: readonly dns.LookupAddress[]) => void,
   ): void => {
     if (isIP(host) !== 0) {
       lookup(host, options, done);
@@ -30,8 +30,11 @@ function resolving(
     }
     asked.push(host);
     const found = addresses[host];
+    // As Node does it: an error comes alone, and later.
     if (found === undefined)
-      done(Object.assign(new Error(host), { code: "ENOTFOUND" }), []);
+      process.nextTick(() =>
+        done(Object.assign(new Error(host), { code: "ENOTFOUND" })),
+      );
     else
       done(
         null,
@@ -113,6 +116,7 @@ void t.test(
         "the certificate is for others",
       );
       t.equal(await ask(pair, "d.example.test"), "UNKNOWN_DESTINATION");
+      t.match(pair.log.at(-1)?.detail, /the name does not resolve/);
       t.equal(await ask(pair, "example.test"), "UNKNOWN_DESTINATION");
       t.match(pair.log.at(-1), { destination: "unknown" }, "not below");
       t.equal(server.requests.length, 4, "nothing else came there");

@@ -89,6 +89,22 @@ void t.test("an address that is not public is not asked", async (t) => {
   );
 });
 
+void t.test("a name that does not resolve", async (t) => {
+  // Below .invalid no name server has a name (RFC 6761, 6.4).
+  for (const resolve of [undefined, gone])
+    await t.rejects(
+      guardedFetch("http://keys.invalid/", {
+        ...{ clock: systemClock, allowance: NONE, limit: 1000, accept: "*/*" },
+        timeout: 30_000,
+        ...(resolve === undefined ? {} : { resolve }),
+      }),
+      /ENOTFOUND|EAI_AGAIN/,
+    );
+});
+
+const gone: ResolveHost = (host, done) =>
+  process.nextTick(() => done(new Error(`getaddrinfo ENOTFOUND ${host}`)));
+
 void t.test("what is allowed is reached, and no more", async (t) => {
   await withServer(
     (_request, response) => response.end("keys"),
