@@ -1,6 +1,10 @@
 /** Which tokens a request has, where the rules look for them; any might be the one that the application believes. */
-import { decodeQuery, parametersOf } from "../../core/text/query.ts";
-import type { TokenRule, TokenRules } from "./token-rules.ts";
+import {
+  decodeQuery,
+  parametersOf,
+  type Parameter,
+} from "../../core/text/query.ts";
+import { spelled, type TokenRule, type TokenRules } from "./token-rules.ts";
 
 /** What is read of a request; `RequestHead` of the wire satisfies it. */
 export interface TokenRequest {
@@ -16,7 +20,7 @@ export interface FoundToken {
   readonly text: string;
   /** Those that look where it is. */
   readonly rules: readonly TokenRule[];
-  /** Where it is: names of headers, parameters and cookies. */
+  /** Where it is: names of headers, and those of parameters and cookies as `spelled` writes them. */
   readonly headers: readonly string[];
   readonly params: readonly string[];
   readonly cookies: readonly string[];
@@ -59,13 +63,25 @@ function findInParams(
   { rules, params }: TokenRules,
   { path }: TokenRequest,
 ): void {
-  for (const { name, value } of parametersOf(queryOf(path))) {
-    if (!params.has(name)) continue;
-    for (const rule of rules)
-      if (rule.params.includes(name))
-        note(found, decodeQuery(value), rule, "params", name);
-    if (found.length > 1) return;
-  }
+  for (const parameter of parametersOf(queryOf(path)))
+    for (const { name, value } of readingsOf(parameter)) {
+      const key = spelled(name);
+      if (!params.has(key)) continue;
+      for (const rule of rules)
+        if (rule.params.includes(key))
+          note(found, decodeQuery(value), rule, "params", key);
+      if (found.length > 1) return;
+    }
+}
+
+/** A parameter as it is, and what it has in it for applications that separate parameters by ";", too (HTML 4, B.2.2). */
+export function readingsOf(parameter: Parameter): readonly Parameter[] {
+  return parameter.raw.includes(";")
+    ? [
+        parameter,
+        ...parameter.raw.split(";").flatMap((raw) => [...parametersOf(raw)]),
+      ]
+    : [parameter];
 }
 
 function findInCookies(
@@ -74,10 +90,10 @@ function findInCookies(
   request: TokenRequest,
 ): void {
   for (const { name, value } of cookiesOf(request)) {
-    if (!cookies.has(name)) continue;
+    const key = spelled(name);
+    if (!cookies.has(key)) continue;
     for (const rule of rules)
-      if (rule.cookies.includes(name))
-        note(found, value, rule, "cookies", name);
+      if (rule.cookies.includes(key)) note(found, value, rule, "cookies", key);
     if (found.length > 1) return;
   }
 }
@@ -132,8 +148,16 @@ interface Cookie {
 
 function cookiesOf({ fields }: TokenRequest): readonly Cookie[] {
   return fields.flatMap((field) =>
-    field.name === "cookie" ? field.value.split(";").map(readCookie) : [],
+    field.name === "cookie" ? field.value.split(";").flatMap(readCookies) : [],
   );
+}
+
+/** A cookie as it is, and what it has in it for applications that separate cookies by "," (RFC 2965 3.3.4) or, like Python's, by blanks. */
+function readCookies(pair: string): readonly Cookie[] {
+  const whole = readCookie(pair);
+  return /[,\s]/.test(pair.trim())
+    ? [whole, ...pair.split(/[,\s]/).map(readCookie)]
+    : [whole];
 }
 
 /** RFC 6265 4.1.1: the value may be in quotes. */
@@ -144,13 +168,15 @@ function readCookie(pair: string): Cookie {
   return { name, value: /^"(.*)"$/.exec(value)?.[1] ?? value };
 }
 
-/** The Cookie field without these; undefined where nothing is left. */
+/** The Cookie field without these, and without what is in one piece with them; undefined where nothing is left. */
 export function withoutCookies(
   value: string,
   names: ReadonlySet<string>,
 ): string | undefined {
   const pairs = value.split(";");
-  const kept = pairs.filter((pair) => !names.has(readCookie(pair).name));
+  const kept = pairs.filter(
+    (pair) => !readCookies(pair).some(({ name }) => names.has(spelled(name))),
+  );
   if (kept.length === pairs.length) return value;
   return kept.length === 0
     ? undefined

@@ -5,11 +5,12 @@ import { dashed } from "../../mesh/field-class.ts";
 import type { HeaderPair } from "../../resources/route-filters/schema.ts";
 import {
   queryOf,
+  readingsOf,
   withoutCookies,
   type FoundToken,
   type TokenRequest,
 } from "./find-tokens.ts";
-import type { TokenRule, TokenRules } from "./token-rules.ts";
+import { spelled, type TokenRule, type TokenRules } from "./token-rules.ts";
 
 /** A token that is the issuer's, for this audience and of this time. */
 export interface VerifiedToken {
@@ -103,10 +104,13 @@ function withoutTokenCookies(
   else set.push({ name: "cookie", value: kept.join("; ") });
 }
 
-/** The rest of the query as it was written. */
+/** The rest of the query as it was written, but for what is in one piece with them. */
 function withoutParameters(path: string, names: ReadonlySet<string>): string {
   const kept = [...parametersOf(queryOf(path))]
-    .filter(({ name }) => !names.has(name))
+    .filter(
+      (parameter) =>
+        !readingsOf(parameter).some(({ name }) => names.has(spelled(name))),
+    )
     .map(({ raw }) => raw);
   const front = path.slice(0, path.indexOf("?"));
   return kept.length === 0 ? front : `${front}?${kept.join("&")}`;

@@ -45,6 +45,7 @@ export interface TokenRule {
   readonly audiences: readonly string[];
   readonly keys: KeySource;
   readonly headers: readonly HeaderLocation[];
+  /** As `spelled` writes them. */
   readonly params: readonly string[];
   readonly cookies: readonly string[];
   /** The application gets the token. */
@@ -61,7 +62,9 @@ export interface TokenRules {
   readonly policies: readonly string[];
   /** Headers that only a verified token may set: lower-case, with "-" for "_". */
   readonly outputs: ReadonlySet<string>;
-  /** Names of parameters and of cookies that some rule looks at. */
+  /** Headers that some rule looks at, as `dashed` writes them. */
+  readonly headers: ReadonlySet<string>;
+  /** Names of parameters and of cookies that some rule looks at, as `spelled` writes them. */
   readonly params: ReadonlySet<string>;
   readonly cookies: ReadonlySet<string>;
 }
@@ -71,6 +74,9 @@ const BEARER: HeaderLocation = {
   prefix: "bearer ",
   scheme: true,
 };
+
+/** A prefix like "Bearer ": a scheme and a blank, however applications split the two. */
+const SCHEME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+[ \t]+$/;
 
 /** RFC 6750 2.3. */
 const ACCESS_TOKEN = "access_token";
@@ -96,9 +102,25 @@ export function compileTokenRules(
         ...claimHeaders.map(({ header }) => dashed(header)),
       ]),
     ),
+    headers: new Set(
+      rules.flatMap(({ headers }) => headers.map(({ name }) => dashed(name))),
+    ),
     params: new Set(rules.flatMap(({ params }) => params)),
     cookies: new Set(rules.flatMap(({ cookies }) => cookies)),
   };
+}
+
+/**
+ * The one spelling of names of parameters and cookies that are one name to some applications. PHP begins behind blanks, ends at NUL and at "[", and
+ * writes "_" for "." and " "; ASP.NET has no case; Express and Rails read "name[]" as a list.
+ */
+export function spelled(name: string): string {
+  const [text = ""] = name.split(/[\0[]/, 1);
+  return text
+    .replaceAll("+", " ")
+    .trim()
+    .replaceAll(/[. ]/g, "_")
+    .toLowerCase();
 }
 
 function nameOf({ metadata }: RequestAuthenticationResource): string {
@@ -119,13 +141,16 @@ function compileRule(rule: JwtRule, policy: string, index: number): TokenRule {
     keys: keySourceOf(rule),
     headers: usual
       ? [BEARER]
-      : (fromHeaders ?? []).map(({ name, prefix = "" }) => ({
-          name: name.toLowerCase(),
-          prefix,
-          scheme: false,
-        })),
-    params: usual ? [ACCESS_TOKEN] : (fromParams ?? []),
-    cookies: fromCookies ?? [],
+      : (fromHeaders ?? []).map(({ name, prefix = "" }) => {
+          const scheme = SCHEME.test(prefix);
+          return {
+            name: name.toLowerCase(),
+            prefix: scheme ? prefix.toLowerCase() : prefix,
+            scheme,
+          };
+        }),
+    params: usual ? [ACCESS_TOKEN] : (fromParams ?? []).map(spelled),
+    cookies: (fromCookies ?? []).map(spelled),
     forward: rule.forwardOriginalToken ?? false,
     payloadHeader: rule.outputPayloadToHeader?.toLowerCase(),
     claimHeaders: (rule.outputClaimToHeaders ?? []).map(

@@ -30,7 +30,7 @@ const header = Type.Object(
   {
     name: field("The header.", Type.String(HEADER_NAME)),
     prefix: field(
-      "What stands before the token, exactly, such as `Bearer ` with its blank. A header without it has no token.",
+      "What stands before the token, exactly. A scheme with its blank, such as `Bearer `, has no case, and a tab counts as its blank. A header without it has no token.",
       Type.Optional(Type.String({ minLength: 1, maxLength: 64 })),
     ),
   },

@@ -26,6 +26,10 @@ const RESOURCES = [
     {
       issuer: ISSUER,
       jwks: keySetText(key),
+      fromHeaders: [
+        { name: "authorization", prefix: "Bearer " },
+        { name: "X-Jwt-Token" },
+      ],
       outputClaimToHeaders: [{ header: "x-sub", claim: "sub" }],
     },
   ]),
@@ -53,6 +57,7 @@ const RESOURCES = [
 const CLAIMED = {
   ...{ "x-sub": "trailer", x_sub: "trailer" },
   ...{ "x-role": "trailer", x_role: "trailer" },
+  ...{ "x-jwt-token": "trailer", x_jwt_token: "trailer" },
 };
 
 interface Row {

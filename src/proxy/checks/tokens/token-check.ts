@@ -111,8 +111,11 @@ function pass(
   request.wrote(token?.outputs ?? []);
   const edits = tokenEdits(rules, request.held.head, found, token);
   if (edits !== undefined) request.edit(edits, edits.path);
-  if (rules.outputs.size > 0)
-    request.held.reserve((name) => rules.outputs.has(dashed(name)));
+  // Of trailers, too: some applications take them for headers.
+  request.held.reserve((name) => {
+    const spelling = dashed(name);
+    return rules.outputs.has(spelling) || rules.headers.has(spelling);
+  });
 }
 
 /** As RFC 6750 3 has it. */

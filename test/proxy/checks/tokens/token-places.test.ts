@@ -63,10 +63,42 @@ runGroups(t, [
         sees: { authorization: "" },
       },
       {
-        what: "the prefix has its case",
+        what: "a scheme has no case",
         headers: { authorization: `jwt ${good}` },
         becomes: "200",
-        sees: { authorization: `jwt ${good}` },
+        sees: { authorization: "" },
+      },
+      ...[`jwt ${bad}`, `JWT\t${bad}`, "Jwt"].map((authorization) => ({
+        what: `a second, forged one: ${authorization.slice(0, 4)}`,
+        headers: { "x-token": good, authorization },
+        becomes: "401 TOKEN_INVALID",
+      })),
+      ...["x_token", "x.token"].map((name) => ({
+        what: `a second, forged one: ${name}`,
+        headers: { "x-token": good, [name]: bad },
+        becomes: "400 BAD_REQUEST",
+      })),
+      ...["T=", "t[]=", "t%5B0%5D=", "+t=", "t%00x=", "a=1;t=", "a;T="].map(
+        (query) => ({
+          what: `a second, forged one: ${query}`,
+          path: `/?t=${good}&${query}${bad}`,
+          becomes: "401 TOKEN_INVALID",
+        }),
+      ),
+      ...["a=1, sid=", "a=1,sid=", "a=1 sid=", "Sid=", "sid[]="].map(
+        (cookie) => ({
+          what: `a second, forged one: ${cookie}`,
+          headers: { cookie: `sid=${good}; ${cookie}${bad}` },
+          becomes: "401 TOKEN_INVALID",
+        }),
+      ),
+      {
+        what: "a good one in one piece with others",
+        path: `/?a=1;t=${good}&b=2`,
+        headers: { cookie: `a=1, sid=${good}; b=2` },
+        becomes: "200",
+        target: "/?b=2",
+        sees: { cookie: "b=2" },
       },
       { what: "Bearer is not looked at", headers: bearer(bad), becomes: "200" },
       {
