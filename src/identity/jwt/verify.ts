@@ -4,12 +4,9 @@ import { dateOf } from "../../core/clock.ts";
 import type { PublicKey } from "../../core/text/key-set.ts";
 import type { WallMs } from "../../core/units.ts";
 import type { ClaimSet } from "./claims.ts";
-import { isForAny } from "./expected.ts";
+import { isForAny, LEEWAY_SECONDS } from "./expected.ts";
 import type { UnverifiedToken } from "./token.ts";
 import { late } from "../../runtime/late.ts";
-
-/** Clocks of issuers and ours differ; Envoy allows as much. */
-const LEEWAY_SECONDS = 60;
 
 export interface Expectation {
   readonly issuer: string;

@@ -213,6 +213,7 @@ function withCallee(
     sent,
     tunnel,
     claims,
+    wall: question.wall,
   });
   const { refusal, allowedBy, shadow, dependsOn, target, fields } = answer;
   const judged = {

@@ -1,5 +1,5 @@
 /** The callee's side of a request, decision by decision, by the functions that `proxy/inbound.ts` asks and in its order. */
-import type { SpiffeUri } from "../../core/units.ts";
+import type { SpiffeUri, WallMs } from "../../core/units.ts";
 import type {
   AuthorizationFacts,
   AuthorizedRequest,
@@ -40,6 +40,8 @@ export interface CalleeQuestion {
   readonly tunnel: boolean;
   /** Claims of a token that the request is taken to have; absent: what it has is looked at. */
   readonly claims?: ClaimSet | undefined;
+  /** Wall milliseconds, by which tokens have begun and ended. */
+  readonly wall: WallMs;
 }
 
 export interface CalleeAnswer {
@@ -137,14 +139,14 @@ function asArrived(
 
 /** `unread`: what is said of claims that nothing reads. */
 function tokenStep(
-  { sent, claims, tunnel }: CalleeQuestion,
+  { sent, claims, tunnel, wall }: CalleeQuestion,
   { tokens }: InboundPort,
 ): {
   readonly tokens: ExplainedToken | undefined;
   readonly unread: readonly Decision[];
 } {
   if (tokens !== undefined && !tunnel)
-    return { tokens: explainTokens(tokens, sent, claims), unread: [] };
+    return { tokens: explainTokens(tokens, sent, claims, wall), unread: [] };
   const why = tunnel
     ? "bytes have no token: the claims that were given are not read"
     : "no RequestAuthentication acts here: the claims that were given are not read";

@@ -1,7 +1,8 @@
 /** What a RequestAuthentication makes of a request: by the token that it has, or by claims that are taken for those of one. */
-import { claimsOf, isForAny } from "../../identity/jwt/expected.ts";
+import { claimsOf, isForAny, whyNotNow } from "../../identity/jwt/expected.ts";
 import { verifiedClaims, type ClaimSet } from "../../identity/jwt/claims.ts";
 import { readToken } from "../../identity/jwt/token.ts";
+import type { WallMs } from "../../core/units.ts";
 import { applyEdits } from "../routing/header-edits.ts";
 import { findTokens, type FoundToken } from "../tokens/find-tokens.ts";
 import {
@@ -31,6 +32,7 @@ export function explainTokens(
   rules: TokenRules,
   sent: SentRequest,
   claims: ClaimSet | undefined,
+  wall: WallMs,
 ): ExplainedToken {
   const request = { path: sent.target, fields: sent.fields };
   const found =
@@ -55,7 +57,7 @@ export function explainTokens(
           "the request has more than one token",
           first.rules[0]?.policy,
         )
-      : judge(first, claims ?? claimsOf(first.text));
+      : judge(first, claims ?? claimsOf(first.text), wall);
   if ("refusal" in judged)
     return {
       decision: made(rules, undefined, judged.why, judged.refusal),
@@ -69,7 +71,7 @@ export function explainTokens(
       rules,
       rule,
       claims === undefined
-        ? `${principal}, if the token's signature and time are right, which are not verified here`
+        ? `${principal}, if the token's signature is right, which is not verified here`
         : `${principal}, by the claims that were given`,
     ),
     token: judged,
@@ -101,6 +103,7 @@ function refused(code: Refusal["code"], why: string, policy?: string): Judged {
 function judge(
   { text, rules }: FoundToken,
   claims: ClaimSet | undefined,
+  wall: WallMs,
 ): Judged {
   const policy = rules[0]?.policy;
   if (claims === undefined) {
@@ -108,6 +111,16 @@ function judge(
     return refused("TOKEN_INVALID", read.ok ? "" : read.why, policy);
   }
   const issued = rules.filter(({ issuer }) => issuer === claims["iss"]);
+  const [near] = issued;
+  if (near === undefined)
+    return refused(
+      "TOKEN_INVALID",
+      "no rule is for the token's issuer",
+      policy,
+    );
+  const untimely = whyNotNow(claims, wall);
+  if (untimely !== undefined)
+    return refused("TOKEN_INVALID", untimely, near.policy);
   const rule = issued.find(({ audiences }) =>
     isForAny(claims["aud"], audiences),
   );
@@ -115,14 +128,11 @@ function judge(
     const verified = verifiedClaims(claims);
     return { rule, claims: verified, outputs: outputsOf(rule, text, verified) };
   }
-  const [near] = issued;
-  return near === undefined
-    ? refused("TOKEN_INVALID", "no rule is for the token's issuer", policy)
-    : refused(
-        "TOKEN_AUDIENCE",
-        "the token is for another audience",
-        near.policy,
-      );
+  return refused(
+    "TOKEN_AUDIENCE",
+    "the token is for another audience",
+    near.policy,
+  );
 }
 
 function edited(

@@ -150,6 +150,7 @@ function explained(
     },
     tunnel: http === undefined,
     claims: token,
+    wall: 0,
   });
   const tried = findings(shadow);
   if (dependsOn.length > 0) return undefined;

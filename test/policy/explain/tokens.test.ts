@@ -1,9 +1,18 @@
 /** The step of an explanation for tokens: which rule accepts the token, what is made of it, and why one is refused. */
 import t from "tap";
+import { readKeySet } from "../../../src/core/text/key-set.ts";
+import { readToken } from "../../../src/identity/jwt/token.ts";
+import { verifyToken } from "../../../src/identity/jwt/verify.ts";
 import type { JwtRule } from "../../../src/resources/request-authentication/spec.ts";
 import { authorizationPolicy } from "../../support/resources/policy-fixtures.ts";
 import { callee, ORDERS, step } from "../../support/resources/asked-call.ts";
-import { forged, ISSUER } from "../../support/tokens/issuer.ts";
+import {
+  forged,
+  ISSUER,
+  keySetText,
+  testKey,
+  token,
+} from "../../support/tokens/issuer.ts";
 import { tokensOf } from "../../support/tokens/token-mesh.ts";
 
 const RULES: readonly JwtRule[] = [
@@ -151,6 +160,48 @@ for (const row of ROWS)
     if (row.goesOn !== undefined) t.equal(answer.target, row.goesOn);
     t.end();
   });
+
+void t.test("a token's time is judged as the sidecar judges it", async (t) => {
+  const key = await testKey("ES256", "k1");
+  const keys = readKeySet(keySetText(key));
+  if (!keys.ok) throw new Error(keys.why);
+  const wall = 1_800_000_000_500;
+  const now = 1_800_000_000;
+  let good = 0;
+  for (const exp of [undefined, "x", -61, -60, -59, 0, 61])
+    for (const nbf of [undefined, "x", -1, 60, 61]) {
+      const at = (value: typeof exp): unknown =>
+        typeof value === "number" ? now + value : value;
+      const text = await token(key, {
+        claims: { sub: "carol", aud: "shop", exp: at(exp), nbf: at(nbf) },
+      });
+      const read = readToken(text);
+      if (!read.ok) throw new Error(read.why);
+      const verified = await verifyToken(
+        read.token,
+        keys.keySet.keys.map(({ jwk }) => jwk),
+        { issuer: ISSUER, audiences: ["shop"] },
+        wall,
+      );
+      const { outcome, refusal } = step(
+        callee(RESOURCES, {
+          sent: {
+            ...{ method: "GET", authority: "orders.shop", target: "/" },
+            fields: [{ name: "x-token", value: text }],
+          },
+          wall,
+        }),
+        "token",
+      );
+      good += verified.kind === "verified" ? 1 : 0;
+      t.strictSame(
+        refusal === undefined ? "verified" : outcome,
+        verified.kind === "verified" ? "verified" : verified.why,
+        `exp ${String(exp)}, nbf ${String(nbf)}`,
+      );
+    }
+  t.equal(good, 12, "of 35");
+});
 
 void t.test("no step where there is no rule, or no request", (t) => {
   const steps = (answer: ReturnType<typeof callee>): readonly string[] =>

@@ -93,6 +93,7 @@ export function callee(
     connection: CONNECTION,
     sent: { method: "GET", authority: "orders.shop", target: "/", fields: [] },
     tunnel: false,
+    wall: NOW,
     ...over,
   });
 }
