@@ -86,7 +86,9 @@ class CompiledRouter<D> implements Router<D> {
     this.#parameters.begin();
     const taken = this.#walk(request, first);
     const reached: Candidate<D>[] = [];
-    this.#walk(request, (list) => reached.push(...(list ?? [])));
+    this.#walk(request, (list) => {
+      reached.push(...(list ?? []));
+    });
     const ruledOut = this.#all().filter((each) => !reached.includes(each));
     const considered = [
       ...reached.map((each) => ({
