@@ -111,7 +111,7 @@ function pass(
   request.wrote(token?.outputs ?? []);
   const edits = tokenEdits(rules, request.held.head, found, token);
   if (edits !== undefined) request.edit(edits, edits.path);
-  // Of trailers, too: some applications take them for headers.
+  // Some applications take trailers for headers.
   request.held.reserve((name) => {
     const spelling = dashed(name);
     return rules.outputs.has(spelling) || rules.headers.has(spelling);
