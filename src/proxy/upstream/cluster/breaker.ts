@@ -86,8 +86,10 @@ export function makeBreaker(options: BreakerOptions): Breaker {
 
 class OpossumBreaker implements Breaker {
   readonly #options: BreakerOptions;
-  /** Grows with each change of state: a permit of an earlier one counts no more. */
-  #epoch = 1;
+  /** Grows with each change of state and each probe. */
+  #serial = 1;
+  /** Its value at the latest change of state: a permit of an earlier one counts no more. */
+  #since = 1;
   #state: BreakerState = "closed";
   /** Monotonic milliseconds when the latest probe was let through; -Infinity where none is in flight. */
   #probedAt = Number.NEGATIVE_INFINITY;
@@ -122,21 +124,23 @@ class OpossumBreaker implements Breaker {
   }
 
   enter(): Permit {
-    if (this.#state === "closed") return this.#epoch * 2;
+    if (this.#state === "closed") return this.#serial * 2;
     if (this.#state === "open") return -1;
     const { clock, settings } = this.#options;
     const now = clock.now();
     // A call that streams, or whose caller takes its time, may wait for ever: it must not keep all others out for as long.
     if (now < this.#probedAt + settings.resetTimeout) return -1;
     this.#probedAt = now;
-    return this.#epoch * 2 + 1;
+    this.#serial += 1;
+    return this.#serial * 2 + 1;
   }
 
   settle(permit: Permit, effect: Effects["breaker"]): void {
-    if (permit < 0 || permit >> 1 !== this.#epoch || this.#closed) return;
+    if (permit < this.#since * 2 || this.#closed) return;
     if (effect === "none") {
-      // It proved nothing: the next call may be the probe.
-      if ((permit & 1) === 1) this.#probedAt = Number.NEGATIVE_INFINITY;
+      // It proved nothing: the next call may be the probe, unless one is in flight.
+      if (permit === this.#serial * 2 + 1)
+        this.#probedAt = Number.NEGATIVE_INFINITY;
       return;
     }
     if (effect === "success" && this.#state === "closed") {
@@ -168,7 +172,8 @@ class OpossumBreaker implements Breaker {
   #change(next: BreakerState): void {
     if (this.#closed) return;
     this.#state = next;
-    this.#epoch += 1;
+    this.#serial += 1;
+    this.#since = this.#serial;
     this.#probedAt = Number.NEGATIVE_INFINITY;
     if (next === "open") this.#openedAt = this.#options.clock.now();
     this.#options.onState(next);

@@ -161,14 +161,20 @@ void t.test(
     const { breaker, clock } = setup;
     await opened(setup);
     await setup.next("half-open");
-    t.ok(breaker.enter() >= 0);
+    const first = breaker.enter();
+    t.ok(first >= 0);
     clock.advance(9);
     t.ok(breaker.enter() < 0, "one at a time");
     clock.advance(1);
     const second = breaker.enter();
     t.ok(second >= 0, "the next may try");
     t.ok(breaker.enter() < 0, "one at a time, again");
-    breaker.settle(second, "success");
+    breaker.settle(first, "none");
+    t.ok(breaker.enter() < 0, "the second is in flight");
+    breaker.settle(second, "none");
+    const third = breaker.enter();
+    t.ok(third >= 0, "and proved nothing");
+    breaker.settle(third, "success");
     await setup.next("closed");
     breaker.close();
   },
