@@ -57,7 +57,7 @@ void t.test(
               errorThresholdPercent: 50,
               volumeThreshold: 10,
               window: "10s",
-              resetTimeout: "300ms",
+              resetTimeout: "1s",
             },
             outlierDetection: {
               consecutive5xxErrors: 0,
