@@ -27,6 +27,7 @@ import {
   type Written,
 } from "./answer.ts";
 import { provenName, type ProvenName } from "./proven-name.ts";
+import { StatusLine } from "./status-line.ts";
 
 /** Connections to one provider, and bytes of the head of its response. */
 const CONNECTIONS = 64;
@@ -58,28 +59,35 @@ export function httpProvider(
     ask(asked, done) {
       const controller = new AbortController();
       let denied: Denied | undefined;
+      let line: StatusLine | undefined;
+      /** A status line that says no is one, whatever comes behind it. */
+      const denial = (): Denied | undefined =>
+        denied ??
+        (isNo(line?.status)
+          ? rules.denied(line.status, [], undefined)
+          : undefined);
       const question = async (): Promise<Answer> => {
         if (server.pathPrefix !== "" && climbs(asked.read?.target ?? ""))
           return rules.denied(400, [], undefined);
         pool ??= open();
-        const response = await (
-          await pool
-        ).request({
+        const request: Requested = {
           ...requestOf(asked, server, isSent, proven),
+          onLine: (own) => (line = own),
           signal: controller.signal,
-        });
+        };
+        const response = await (await pool).request(request);
         return read(response, rules, (denial) => (denied = denial));
       };
       question().then(
         (answer) => controller.signal.aborted || done(answer),
         (error: unknown) => {
           if (controller.signal.aborted) return;
-          done(denied ?? { kind: "failed", why: messageOf(error) });
+          done(denial() ?? { kind: "failed", why: messageOf(error) });
         },
       );
       const asking: Asking = {
         cancel: () => controller.abort(),
-        denied: () => denied,
+        denied: denial,
       };
       return asking;
     },
@@ -105,9 +113,26 @@ async function openPool(
       keepAliveTimeout: KEEP_ALIVE,
       keepAliveMaxTimeout: KEEP_ALIVE,
       allowH2: false,
-      connect: connector(undici, tls, proven),
+      // Each connection has one question at a time, and what is read on it belongs to that.
+      factory(origin, options) {
+        const line = new StatusLine();
+        const connect = connector(undici, tls, proven, line);
+        const client = new undici.Client(origin, { ...options, connect });
+        const dispatch = client.dispatch.bind(client);
+        client.dispatch = (asked: Requested, handler) => {
+          line.begin();
+          asked.onLine?.(line);
+          return dispatch(asked, handler);
+        };
+        return client;
+      },
     },
   );
+}
+
+/** Only status 200 allows, and 5xx says that the provider failed. */
+function isNo(status: number | undefined): status is number {
+  return status !== undefined && status !== 200 && status < 500;
 }
 
 /** Its connections read an early response before they fail: a denial may come before all of the request was read. */
@@ -115,6 +140,7 @@ function connector(
   undici: { readonly buildConnector: typeof buildConnector },
   tls: ProviderTls | undefined,
   proven: ProvenName | undefined,
+  line: StatusLine,
 ): buildConnector.connector {
   const connect = undici.buildConnector({
     allowH2: false,
@@ -128,14 +154,21 @@ function connector(
         ? options
         : { ...options, servername: proven.serverName ?? "" },
       (...made) => {
-        if (made[0] === null) readFirst(made[1]);
+        if (made[0] === null) {
+          readFirst(made[1]);
+          line.watch(made[1]);
+        }
         done(...made);
       },
     );
 }
 
 /** `servername`: one for all, or a request with another Host would have the connection made anew. */
-type Requested = Dispatcher.RequestOptions & { readonly servername?: string };
+type Requested = Dispatcher.RequestOptions & {
+  readonly servername?: string;
+  /** Hears which connection carries it. */
+  readonly onLine?: (line: StatusLine) => void;
+};
 
 function requestOf(
   { stream, read, body, partial }: Asked,

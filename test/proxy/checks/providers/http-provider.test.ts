@@ -206,6 +206,74 @@ for (const { what, answer, timeout = "20s" } of FAILURES)
       );
   });
 
+const CUT_DENIALS: readonly {
+  readonly what: string;
+  readonly answer: RequestListener;
+  readonly timeout?: string;
+}[] = [
+  {
+    what: "18 KB of headers",
+    answer: (_, response) =>
+      response.writeHead(403, { "x-large": "x".repeat(18_000) }).end(),
+  },
+  {
+    what: "a head that is cut off",
+    answer: ({ socket }) =>
+      socket.end("HTTP/1.1 403 Forbidden\r\nX-Why: no ses"),
+  },
+  {
+    what: "a malformed line",
+    answer: ({ socket }) =>
+      socket.end("HTTP/1.1 403 Forbidden\r\nX Why: no\r\n\r\n"),
+  },
+  {
+    what: "a connection that breaks in its head",
+    answer: ({ socket }) => {
+      socket.write("HTTP/1.1 403 Forbidden\r\nX-Why: no", () =>
+        socket.resetAndDestroy(),
+      );
+    },
+  },
+  {
+    what: "a head that never ends",
+    answer: ({ socket }) => socket.write("HTTP/1.1 403 Forbidden\r\n"),
+    timeout: "150ms",
+  },
+  {
+    what: "an interim response ahead of it",
+    answer: ({ socket }) =>
+      socket.end("HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 403 No\r\nX"),
+  },
+];
+
+for (const { what, answer, timeout = "20s" } of CUT_DENIALS)
+  void t.test(`a denial is one with ${what}`, async (t) => {
+    await withHttp(answer, { timeout, failOpen: true }, async (pair) => {
+      const got = await pair.call();
+      t.equal(got.status, 403, got.text);
+      t.match(got.reason, /^PROVIDER_DENIED; policy=shop\/ask-opa/);
+    });
+  });
+
+void t.test(
+  "what another request was told is no denial of this one",
+  async (t) => {
+    let asked = 0;
+    await withHttp(
+      (_request, response) => {
+        asked += 1;
+        if (asked === 1) response.writeHead(403).end();
+        else response.socket?.destroy();
+      },
+      { failOpen: true },
+      async (pair) => {
+        t.equal((await pair.call()).status, 403);
+        t.equal((await pair.call()).status, 200);
+      },
+    );
+  },
+);
+
 void t.test(
   "a denial whose page does not come is a denial, and not a failure",
   async (t) => {
