@@ -41,10 +41,17 @@ export function flagsOf(command: string | undefined): readonly string[] {
 }
 
 /**
+ * Threads of libuv. Half of them may look names up at a time: two of its own four. A look-up whose name servers are silent holds its thread for
+ * up to 20 s, and names that would resolve wait for one.
+ */
+const LIBUV_THREADS = "16";
+
+/**
  * Node takes flags at its start only: a process that was started without them begins again with them, as the same process.
  * Does not return where it does.
  */
 export function beginWithFlags(flags: readonly string[]): void {
+  if (flags.length > 0) process.env["UV_THREADPOOL_SIZE"] ??= LIBUV_THREADS;
   const missing = flags.filter((flag) => !process.execArgv.includes(flag));
   if (missing.length === 0 || process.execve === undefined) return;
   process.execve(process.execPath, [

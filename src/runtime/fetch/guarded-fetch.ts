@@ -10,13 +10,8 @@ import type { Bytes } from "../../core/units.ts";
 import { hostOfUrl } from "../../core/text/network.ts";
 import { textWithin } from "../../core/text/text-within.ts";
 import { late } from "../late.ts";
-import {
-  allowsFor,
-  guardedLookup,
-  systemLookup,
-  type Reach,
-  type ResolveHost,
-} from "./guarded-lookup.ts";
+import { allowsFor, guardedLookup, type Reach } from "./guarded-lookup.ts";
+import { resolveHost, type ResolveHost } from "./host-lookups.ts";
 
 export interface GuardedFetchOptions {
   readonly clock: Clock;
@@ -84,7 +79,7 @@ async function fetchOne(
     throw new Error(`${literal} is not a public address`);
   const agent = new Agent({
     connect: {
-      lookup: guardedLookup(options.resolve ?? systemLookup, allows),
+      lookup: guardedLookup(options.resolve ?? resolveHost, allows),
       timeout: options.timeout,
     },
     pipelining: 0,

@@ -1,7 +1,7 @@
 /** Resolves a host whose name somebody else chose: every address that it leads to is judged, and the connection goes to a judged one. */
-import { lookup, type LookupAddress } from "node:dns";
 import type { LookupFunction } from "node:net";
 import { isPublic, isWithin } from "../../core/text/network.ts";
+import { resolveHost, type ResolveHost } from "./host-lookups.ts";
 
 /** What may be reached beside public addresses. */
 export interface Reach {
@@ -10,12 +10,6 @@ export interface Reach {
   /** CIDR ranges, whatever host leads there. */
   readonly ranges: readonly string[];
 }
-
-/** Node's `dns.lookup` gives an error alone, though its types promise addresses beside it. */
-export type ResolveHost = (
-  host: string,
-  done: (error: Error | null, addresses?: readonly LookupAddress[]) => void,
-) => void;
 
 type AllowsAddress = (address: string) => boolean;
 
@@ -30,8 +24,16 @@ export function allowsFor(
   return (address) => isPublic(address) || isWithin(address, ranges);
 }
 
-export const systemLookup: ResolveHost = (host, done) =>
-  lookup(host, { all: true, order: "verbatim" }, done);
+/** The look-up of a dial. `reach`: where the host may lead; absent: anywhere. */
+export function lookupOf(
+  host: string,
+  reach: Reach | undefined,
+): LookupFunction {
+  return guardedLookup(
+    resolveHost,
+    reach === undefined ? () => true : allowsFor(host, reach),
+  );
+}
 
 /** One address that may not be reached refuses the host: an honest one has none. */
 export function guardedLookup(
@@ -40,13 +42,10 @@ export function guardedLookup(
 ): LookupFunction {
   return (host, { all }, done) =>
     resolve(host, (error, addresses = []) => {
-      if (error !== null) {
-        done(error, "");
-        return;
-      }
       const [first] = addresses;
       const bad = addresses.find(({ address }) => !allows(address));
-      if (bad !== undefined)
+      if (error !== null) done(error, "");
+      else if (bad !== undefined)
         done(
           new NotPublic(
             `${host} leads to ${bad.address}, not a public address`,

@@ -4,10 +4,8 @@ import type { AddressInfo } from "node:net";
 import t from "tap";
 import { systemClock } from "../../../src/core/clock.ts";
 import { guardedFetch } from "../../../src/runtime/fetch/guarded-fetch.ts";
-import type {
-  Reach,
-  ResolveHost,
-} from "../../../src/runtime/fetch/guarded-lookup.ts";
+import type { Reach } from "../../../src/runtime/fetch/guarded-lookup.ts";
+import type { ResolveHost } from "../../../src/runtime/fetch/host-lookups.ts";
 
 const NONE: Reach = { hosts: [], ranges: [] };
 const LOOPBACK: Reach = { hosts: [], ranges: ["127.0.0.0/8"] };

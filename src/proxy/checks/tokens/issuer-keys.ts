@@ -23,10 +23,8 @@ import { keysFor } from "../../../identity/jwt/keys-for.ts";
 import type { UnverifiedToken } from "../../../identity/jwt/token.ts";
 import type { KeySource } from "../../../policy/tokens/token-rules.ts";
 import { guardedFetch } from "../../../runtime/fetch/guarded-fetch.ts";
-import type {
-  Reach,
-  ResolveHost,
-} from "../../../runtime/fetch/guarded-lookup.ts";
+import type { Reach } from "../../../runtime/fetch/guarded-lookup.ts";
+import type { ResolveHost } from "../../../runtime/fetch/host-lookups.ts";
 
 const REFRESH = 5 * 60_000;
 /** Between fetches that tokens ask for: what a stranger writes into a token makes no more of them. */

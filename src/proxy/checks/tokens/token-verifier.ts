@@ -18,10 +18,8 @@ import type {
   KeySource,
   TokenRule,
 } from "../../../policy/tokens/token-rules.ts";
-import type {
-  Reach,
-  ResolveHost,
-} from "../../../runtime/fetch/guarded-lookup.ts";
+import type { Reach } from "../../../runtime/fetch/guarded-lookup.ts";
+import type { ResolveHost } from "../../../runtime/fetch/host-lookups.ts";
 import { IssuerKeys } from "./issuer-keys.ts";
 import { TokenCache } from "./token-cache.ts";
 

@@ -11,11 +11,7 @@ import type { OutcomeKind } from "../../../mesh/codes.ts";
 import { MeshError } from "../../../mesh/errors.ts";
 import { isOfTheMachine } from "../../../core/machine/again.ts";
 import { serviceHost } from "../../../mesh/service-key.ts";
-import {
-  allowsFor,
-  guardedLookup,
-  systemLookup,
-} from "../../../runtime/fetch/guarded-lookup.ts";
+import { lookupOf } from "../../../runtime/fetch/guarded-lookup.ts";
 import { originatesTls } from "../../../policy/origination.ts";
 import { resultOfError, type CheckResult } from "../../../policy/health.ts";
 import {
@@ -127,13 +123,11 @@ export function connection({
   endpoint: { address, port, reach },
   signal,
 }: Pick<CheckOptions, "endpoint" | "signal">): Promise<CheckResult> {
-  const lookup =
-    reach && guardedLookup(systemLookup, allowsFor(address, reach));
   return new Promise((resolve) => {
     const socket = connect({
       host: address,
       port,
-      ...(lookup === undefined ? {} : { lookup }),
+      lookup: lookupOf(address, reach),
     });
     const settle = (result: CheckResult): void => {
       signal.removeEventListener("abort", onAbort);

@@ -1,5 +1,5 @@
 /** Makes one connection, over the link or in plaintext, with its codec on it; never to this proxy's own listeners. */
-import { connect, type Socket } from "node:net";
+import { connect, isIP, type Socket } from "node:net";
 import { TLSSocket } from "node:tls";
 import { afterArrivals, type Clock } from "../../../core/clock.ts";
 import { formatHostPort } from "../../../core/text/host-port.ts";
@@ -21,10 +21,8 @@ import {
   type Http2Limits,
 } from "../../../wire/http2/limits.ts";
 import {
-  allowsFor,
-  guardedLookup,
+  lookupOf,
   NotPublic,
-  systemLookup,
   type Reach,
 } from "../../../runtime/fetch/guarded-lookup.ts";
 import { connectLink } from "../../../wire/tls/connect.ts";
@@ -165,10 +163,6 @@ function codecOn(
 function connectTcp(options: PlainDial): Promise<Socket> {
   const { clock, address, port, timeoutMs, signal, ownPorts, reach } = options;
   const where = formatHostPort(address, port);
-  const lookup =
-    reach === undefined
-      ? undefined
-      : guardedLookup(systemLookup, allowsFor(address, reach));
   return new Promise((resolve, reject) => {
     if (signal.aborted) {
       reject(signal.reason as Error);
@@ -179,7 +173,11 @@ function connectTcp(options: PlainDial): Promise<Socket> {
       port,
       noDelay: true,
       allowHalfOpen: true,
-      ...(lookup === undefined ? {} : { lookup }),
+      lookup: lookupOf(address, reach),
+    });
+    let resolved = isIP(address) !== 0;
+    socket.once("lookup", () => {
+      resolved = true;
     });
     const settle = (): void => {
       cancel();
@@ -215,7 +213,9 @@ function connectTcp(options: PlainDial): Promise<Socket> {
       fail(
         new MeshError(
           "CONNECT_TIMEOUT",
-          `${where}: not connected within ${timeoutMs} ms`,
+          resolved
+            ? `${where}: not connected within ${timeoutMs} ms`
+            : `${where}: the name did not resolve within ${timeoutMs} ms; check the name servers of this host`,
           { source: "upstream", unprocessed: true },
         ),
       ),

@@ -43,7 +43,6 @@ const OURS = [
   "EAGAIN",
 ];
 const PORT = 9;
-const HOST = "outside.example";
 
 type AppProtocol = Cluster["appProtocol"];
 
@@ -62,6 +61,7 @@ function instance(over: "link" | "plain"): Resource<WorkloadSpec> {
 function clusterOf(
   appProtocol: AppProtocol,
   over: "link" | "plain" | "outside",
+  host = "outside.example",
 ): Cluster {
   const port = { name: "http", port: 80, targetPort: PORT, appProtocol };
   const snapshot = compileSnapshot(
@@ -69,7 +69,7 @@ function clusterOf(
       ? [
           service("shop/orders", {
             location: "MESH_EXTERNAL",
-            hosts: [HOST],
+            hosts: [host],
             ports: [{ name: "http", port: PORT, appProtocol }],
           }),
         ]
@@ -79,7 +79,7 @@ function clusterOf(
   );
   const cluster =
     over === "outside"
-      ? snapshot.destination(HOST, PORT)?.cluster
+      ? snapshot.destination(host, PORT)?.cluster
       : snapshot.destination("orders", 80)?.cluster;
   if (cluster?.endpoints.length !== 1) throw new Error("no cluster of one");
   return cluster;
@@ -218,15 +218,17 @@ void t.test("an external Service whose name does not resolve", async (t) => {
   ];
   for (const [code, expected, reason] of RESOLVER)
     await unresolved(code, async () => {
+      // The failure of a name is remembered.
+      const host = `${code.toLowerCase().replace("_", "-")}.example`;
       for (const [how, appProtocol] of ways) {
-        const options = asking(t, clusterOf(appProtocol, "outside"));
+        const options = asking(t, clusterOf(appProtocol, "outside", host));
         const settings = { ...RULES, ...how };
         const kind = await kindOf(checkEndpoint({ ...options, settings }));
         t.equal(kind, expected, `${code} ${appProtocol}`);
       }
       const failed = await dialPlain({
         clock: systemClock,
-        address: HOST,
+        address: host,
         port: PORT,
         timeoutMs: 1000,
         observer: { available: ignore, closed: ignore, draining: ignore },
