@@ -5,7 +5,7 @@ import type { Cancel, Clock } from "../core/clock.ts";
 import {
   CONFIG_FILE,
   readConfig,
-  type KeptConfig,
+  type Kept,
   type Owner,
 } from "./kept-config.ts";
 import type { StateDirectory } from "./state-directory.ts";
@@ -20,7 +20,7 @@ export interface DiskFollowerOptions {
   readonly version: string;
   readonly clock: Clock;
   /** Puts it in force; resolves with the reason where that cannot be done. */
-  readonly take: (config: KeptConfig) => Promise<string | undefined>;
+  readonly take: (config: Kept) => Promise<string | undefined>;
 }
 
 /** What is there already is known. Resolves with the way to stop. */
@@ -36,10 +36,9 @@ export async function followDisk(
     const { directory, owner, version, clock, take } = options;
     const read = await readConfig(directory, owner, version, clock);
     // What is not whole is being written: the next look finds it.
-    if (read === undefined || "reason" in read || read.damage !== undefined)
-      return;
+    if (read === undefined || "reason" in read) return;
     known = now;
-    await take(read.config);
+    await take(read.kept);
   };
   return options.clock.every(LOOK, () => {
     if (looking) return;

@@ -96,8 +96,14 @@ export async function appendToJournal(
   const { size, ino } = await handle.stat();
   if (ino !== from.inode || size < from.bytes)
     throw new Error(`${file} was replaced or cut by somebody else`);
-  const end = await writeBatch(handle, from, lines, closing);
-  // What a write that failed had left there.
+  let end: Position;
+  try {
+    end = await writeBatch(handle, from, lines, closing);
+  } catch (thrown) {
+    // Its beginning would say that something is lost. To cut it off takes no room.
+    await handle.truncate(from.bytes);
+    throw thrown;
+  }
   if (size > end.bytes) await handle.truncate(end.bytes);
   await handle.datasync();
   return end;

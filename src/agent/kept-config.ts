@@ -1,28 +1,33 @@
-/** The config that the disk holds: read change by change, and believed where its checksums, its owner and its digest fit. */
+/** The config that the disk holds, with what the sidecar knew by it: read change by change, and believed where all of its checksums and its owner fit. */
 import { join } from "node:path";
 import type { Clock } from "../core/clock.ts";
 import type { SpiffeUri, WallMs } from "../core/units.ts";
 import type { SnapshotVersion } from "../policy/snapshot.ts";
-import { resourceName } from "../push/names.ts";
+import type { Lookup } from "../push/messages.ts";
 import { formatKey, keyOf } from "../resources/envelope.ts";
 import { isError } from "../resources/problems.ts";
 import { validate } from "../resources/validate.ts";
+import type { KeptInterest } from "./interest/mesh-interest.ts";
 import { readJournal, type Batch, type Position } from "./journal.ts";
 import type { ReceivedResource, ReceivedResources } from "./staging.ts";
 import type { StateDirectory } from "./state-directory.ts";
 
 /** A line an entry; the first line of all is the head, and what closes a batch of lines is a version. */
 export const CONFIG_FILE = "snapshot.jsonl";
-export const FORMAT = 4;
-/** The format before, one text: read where there is no other, so that an update of this program loses nothing. */
-export const OLD_CONFIG_FILE = "snapshot.json";
-const OLD_FORMATS = [2, 3];
+export const FORMAT = 5;
+/** The format before had resources alone: with them nothing is known of what is not there, and all of it is asked. */
+const FORMATS: readonly number[] = [4, FORMAT];
 
 export interface KeptConfig {
   readonly version: SnapshotVersion;
   /** Wall milliseconds. */
   readonly receivedAt: WallMs;
   readonly resources: ReceivedResources;
+}
+
+/** What is in force together is kept together: results that are newer than the resources would say of a Service that it is held. */
+export interface Kept extends KeptConfig {
+  readonly interest: KeptInterest;
 }
 
 /** Whose config it is: it was scoped to that instance, and another one must not serve it. */
@@ -41,27 +46,29 @@ export interface Head {
 
 export type Entry =
   | (ReceivedResource & { readonly name: string })
+  /** What a question leads to. */
+  | (Lookup & { readonly lookup: string })
+  /** "NAMESPACE/NAME" of a Service in use. */
+  | { readonly use: string }
   | { readonly removed: string };
 
 export interface Closing extends Omit<KeptConfig, "resources"> {
-  /** Resources that the changes have come to. */
+  /** Entries that the changes have come to. */
   readonly count: number;
-}
-
-/** All in one text. */
-interface OldFile extends Head, Omit<KeptConfig, "resources"> {
-  readonly resources: readonly ReceivedResource[];
 }
 
 type Unusable = { readonly reason: string };
 
 export type ReadConfig = {
-  readonly config: KeptConfig;
-  /** What came after it and is not whole. */
-  readonly damage?: string;
-  /** Where the first batch and the last end, where the file may be continued: it is whole, and this program's. */
+  readonly kept: Kept;
+  /** Where the first batch and the last end, where the file may be continued: it is this program's. */
   readonly sound?: { readonly first: Position; readonly end: Position };
 };
+
+/** By what an entry is removed. */
+export function keyOfUse(service: string): string {
+  return `use ${service}`;
+}
 
 /** What is on disk for `owner`; the reason where there is something that cannot be used. */
 export async function readConfig(
@@ -71,78 +78,74 @@ export async function readConfig(
   clock: Clock,
 ): Promise<ReadConfig | Unusable | undefined> {
   const file = join(directory.path, CONFIG_FILE);
+  const unusable = (why: string): Unusable => ({
+    reason: `${file} is not used: ${why}`,
+  });
   const journal = await readJournal(file, clock);
-  if (journal === undefined) return readOld(directory, owner, program);
+  if (journal === undefined) return undefined;
   const { batches, damage } = journal;
   const [first] = batches;
   const last = batches.at(-1);
   if (first === undefined || last === undefined)
-    return { reason: `${file} is ignored: ${damage ?? "it is empty"}` };
+    return unusable(damage ?? "it is empty");
   // Past the checksum the file is as this program wrote it; only an older or newer one may have written it otherwise.
   const head = first.lines[0] as Head;
-  const fault = faultOf(head, [FORMAT], owner);
-  if (fault !== undefined) return { reason: `${file} is ignored: ${fault}` };
+  const fault = faultOf(head, owner);
+  if (fault !== undefined) return unusable(fault);
   const { version, receivedAt, count } = last.closing as Closing;
-  const read = checked(replay(batches), head.program, program);
-  if ("fault" in read) return { reason: `${file} is ignored: ${read.fault}` };
+  // What is lost was in force: the config before it may lack a policy.
+  if (damage !== undefined)
+    return unusable(
+      `${damage}, and a policy may be among what came after revision ${version.revision}`,
+    );
+  const entries = replay(batches);
+  const found = entries.resources.size + entries.lookups.size;
+  if (found + entries.services.size !== count)
+    return unusable(
+      `it holds ${found + entries.services.size} entries, and says ${count}`,
+    );
+  const read = checked(entries.resources, head.program, program);
+  if ("fault" in read) return unusable(read.fault);
   const { resources } = read;
-  if (resources.size !== count)
-    return {
-      reason: `${file} is ignored: it holds ${resources.size} resources, and says ${count}`,
-    };
-  const config = { version, receivedAt, resources };
-  if (damage !== undefined) return { config, damage };
-  return head.program === program
-    ? { config, sound: { first: first.end, end: last.end } }
-    : { config };
+  const { lookups } = entries;
+  const interest = { services: [...entries.services.values()], lookups };
+  const kept = { version, receivedAt, resources, interest };
+  return head.program === program && head.format === FORMAT
+    ? { kept, sound: { first: first.end, end: last.end } }
+    : { kept };
 }
 
-async function readOld(
-  directory: StateDirectory,
-  owner: Owner,
-  program: string,
-): Promise<ReadConfig | Unusable | undefined> {
-  const stored = await directory.read(OLD_CONFIG_FILE);
-  if (stored.kind === "none") return undefined;
-  if (stored.kind === "damaged") return { reason: stored.reason };
-  const file = join(directory.path, OLD_CONFIG_FILE);
-  const content = stored.content as OldFile;
-  const fault = faultOf(content, OLD_FORMATS, owner);
-  if (fault !== undefined) return { reason: `${file} is ignored: ${fault}` };
-  const entries = new Map(
-    content.resources.map((received) => [
-      resourceName(keyOf(received.resource)),
-      received,
-    ]),
-  );
-  const read = checked(entries, content.program, program);
-  if ("fault" in read) return { reason: `${file} is ignored: ${read.fault}` };
-  const { version, receivedAt } = content;
-  return { config: { version, receivedAt, resources: read.resources } };
+interface Entries {
+  readonly resources: Map<string, ReceivedResource>;
+  readonly lookups: Map<string, Lookup>;
+  readonly services: Map<string, string>;
 }
 
 /** What the changes come to, one after the other. */
-function replay(batches: readonly Batch[]): Map<string, ReceivedResource> {
-  const entries = new Map<string, ReceivedResource>();
+function replay(batches: readonly Batch[]): Entries {
+  const resources: Entries["resources"] = new Map();
+  const lookups: Entries["lookups"] = new Map();
+  const services: Entries["services"] = new Map();
   for (const [index, { lines }] of batches.entries())
     for (const line of index === 0 ? lines.slice(1) : lines) {
       const entry = line as Entry;
-      if ("removed" in entry) entries.delete(entry.removed);
+      if ("removed" in entry)
+        for (const entries of [resources, lookups, services])
+          entries.delete(entry.removed);
+      else if ("use" in entry) services.set(keyOfUse(entry.use), entry.use);
+      else if ("lookup" in entry)
+        lookups.set(entry.lookup, { services: entry.services });
       else {
         const { name, ...received } = entry;
-        entries.set(name, received);
+        resources.set(name, received);
       }
     }
-  return entries;
+  return { resources, lookups, services };
 }
 
-function faultOf(
-  head: Head,
-  formats: readonly number[],
-  owner: Owner,
-): string | undefined {
-  if (!formats.includes(head.format))
-    return `it is of format ${head.format}, and this version reads ${formats.join(" and ")}`;
+function faultOf(head: Head, owner: Owner): string | undefined {
+  if (!FORMATS.includes(head.format))
+    return `it is of format ${head.format}, and this version reads ${FORMATS.join(" and ")}`;
   const { identity, name } = head.owner;
   if (identity !== owner.identity || name !== owner.name)
     return `it is the config of ${name} (${identity})`;

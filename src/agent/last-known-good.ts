@@ -1,4 +1,4 @@
-/** The config in force, kept on disk after each acknowledged push, so that the sidecar starts with it when the control plane is away: a change adds what it changed. */
+/** The config in force, kept on disk after each push with what the sidecar knows by it, so that the sidecar starts with it when the control plane is away: a change adds what it changed. */
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../core/clock.ts";
@@ -6,16 +6,17 @@ import { messageOf } from "../core/errors.ts";
 import { makeDirectory } from "../core/directory.ts";
 import { MachineFault } from "../core/machine/machine-errors.ts";
 import type { Logger } from "../core/log.ts";
+import { lookupVersion } from "../push/interest.ts";
 import { appendToJournal, replaceJournal, type Position } from "./journal.ts";
 import {
   CONFIG_FILE,
   FORMAT,
-  OLD_CONFIG_FILE,
+  keyOfUse,
   readConfig,
   type Closing,
   type Entry,
   type Head,
-  type KeptConfig,
+  type Kept,
   type Owner,
 } from "./kept-config.ts";
 import { NewestWrite } from "./newest-write.ts";
@@ -32,7 +33,7 @@ export interface LastKnownGoodOptions {
 }
 
 interface Owned {
-  readonly config: KeptConfig;
+  readonly config: Kept;
   readonly owner: Owner;
 }
 
@@ -43,6 +44,8 @@ interface Held extends Owned {
   readonly most: number;
 }
 
+/** What older versions kept, and nothing reads. */
+const OLD_FILES = ["snapshot.json", "interest.json"];
 /** Bytes: a small config begins anew rarely, too. */
 const LEAST = 1024 * 1024;
 
@@ -73,23 +76,18 @@ export class LastKnownGood {
   /** What is on disk for `owner`; the reason where there is something that cannot be used. */
   async read(
     owner: Owner,
-  ): Promise<KeptConfig | { readonly reason: string } | undefined> {
-    const { directory, program, clock, logger } = this.#options;
-    const kept = await readConfig(directory, owner, program, clock);
-    if (kept === undefined || "reason" in kept) return kept;
-    const { config, damage, sound } = kept;
-    if (damage !== undefined)
-      logger.error(
-        { reason: damage, revision: config.version.revision },
-        "the newest config on disk is damaged, and the one before it is used",
-      );
+  ): Promise<Kept | { readonly reason: string } | undefined> {
+    const { directory, program, clock } = this.#options;
+    const read = await readConfig(directory, owner, program, clock);
+    if (read === undefined || "reason" in read) return read;
+    const { kept: config, sound } = read;
     if (sound !== undefined)
       this.#held = { config, owner, end: sound.end, most: mostOf(sound.first) };
     return config;
   }
 
   /** Writes soon; where writes are slower than changes, only the newest is written. */
-  keep(config: KeptConfig, owner: Owner): void {
+  keep(config: Kept, owner: Owner): void {
     this.#writing.put({ config, owner });
   }
 
@@ -148,7 +146,8 @@ export class LastKnownGood {
       closingOf(next.config),
     );
     this.#held = { ...next, end, most: mostOf(end) };
-    await rm(join(directory.path, OLD_CONFIG_FILE), { force: true });
+    for (const name of OLD_FILES)
+      await rm(join(directory.path, name), { force: true });
   }
 
   #report(failure: unknown): void {
@@ -172,49 +171,85 @@ function isSame(one: Owner, other: Owner): boolean {
   return one.identity === other.identity && one.name === other.name;
 }
 
-function closingOf({ version, receivedAt, resources }: KeptConfig): Closing {
-  return { version, receivedAt, count: resources.size };
+function closingOf({
+  version,
+  receivedAt,
+  resources,
+  interest: { lookups, services },
+}: Kept): Closing {
+  const count = resources.size + lookups.size + services.length;
+  return { version, receivedAt, count };
 }
 
-function* whole(head: Head, { resources }: KeptConfig): Generator<string> {
+function* whole(head: Head, kept: Kept): Generator<string | undefined> {
   yield JSON.stringify(head);
-  for (const [name, received] of resources)
-    yield entryOf({ name, ...received });
+  yield* changes({ ...kept, ...NOTHING }, kept);
 }
 
-/** Resources that are compared in one turn of the event loop: code that runs once a change is slow code. */
-const COMPARED = 1000;
+const NOTHING = {
+  resources: new Map(),
+  interest: { services: [], lookups: new Map() },
+} as const;
 
 /**
  * A resource of the same name and version is the same, in one history. Another store, or one that was put back from a backup, may have
  * given the version to another text: what came from it is another object.
  */
-function* changes(
-  { resources: before, version: known }: KeptConfig,
-  { resources: after, version: next }: KeptConfig,
-): Generator<string | undefined> {
+function* changes(before: Kept, after: Kept): Generator<string | undefined> {
+  const { version: known, interest: old } = before;
+  const { version: next, interest } = after;
   const comparable =
     known.store === next.store &&
     known.branch === next.branch &&
     known.revision <= next.revision;
+  yield* difference(before.resources, after.resources, {
+    isSame: (one, other) =>
+      one.version === other.version &&
+      (comparable || one.resource === other.resource),
+    entry: (name, received) => ({ name, ...received }),
+  });
+  yield* difference(old.lookups, interest.lookups, {
+    isSame: (one, other) =>
+      lookupVersion(one.services) === lookupVersion(other.services),
+    entry: (lookup, { services }) => ({ lookup, services }),
+  });
+  yield* difference(usesOf(old.services), usesOf(interest.services), {
+    isSame: () => true,
+    entry: (_, use) => ({ use }),
+  });
+}
+
+function usesOf(services: readonly string[]): ReadonlyMap<string, string> {
+  return new Map(services.map((service) => [keyOfUse(service), service]));
+}
+
+/** Entries that are compared in one turn of the event loop: code that runs once a change is slow code. */
+const COMPARED = 1000;
+
+function* difference<T>(
+  before: ReadonlyMap<string, T>,
+  after: ReadonlyMap<string, T>,
+  of: {
+    readonly isSame: (one: T, other: T) => boolean;
+    readonly entry: (key: string, value: T) => Entry;
+  },
+): Generator<string | undefined> {
+  if (before === after) return;
   let compared = 0;
   let kept = 0;
-  for (const [name, received] of after) {
+  for (const [key, value] of after) {
     compared += 1;
     if (compared % COMPARED === 0) yield undefined;
-    const old = before.get(name);
+    const old = before.get(key);
     if (old !== undefined) kept += 1;
-    if (
-      old?.version !== received.version ||
-      (!comparable && old.resource !== received.resource)
-    )
-      yield entryOf({ name, ...received });
+    if (old === undefined || !of.isSame(old, value))
+      yield entryOf(of.entry(key, value));
   }
   if (kept === before.size) return;
-  for (const name of before.keys()) {
+  for (const key of before.keys()) {
     compared += 1;
     if (compared % COMPARED === 0) yield undefined;
-    if (!after.has(name)) yield entryOf({ removed: name });
+    if (!after.has(key)) yield entryOf({ removed: key });
   }
 }
 

@@ -11,11 +11,11 @@ import type { RefusedConfig } from "./agent.ts";
 import type { AgentStatus } from "./agent-status.ts";
 import type { Config } from "./config.ts";
 import { followDisk } from "./disk-follower.ts";
+import type { KeptConfig } from "./kept-config.ts";
 import { LastKnownGood } from "./last-known-good.ts";
 import { describeSelf } from "./self.ts";
-import { InterestOnDisk } from "./interest/interest-on-disk.ts";
 import type { MeshInterest } from "./interest/mesh-interest.ts";
-import type { ReceivedConfig } from "./staging.ts";
+import type { ReceivedConfig, ReceivedLookups } from "./staging.ts";
 import type { StateDirectory } from "./state-directory.ts";
 import type { PushResult } from "./stream.ts";
 import { reportOf } from "./unread/report.ts";
@@ -38,20 +38,24 @@ const REFUSAL_LINES = { rate: 0.1, burst: 10 } as const;
 
 /** Milliseconds between two writes of the config. */
 const BETWEEN_WRITES = 1000;
+/** The same where no push came: a use that is lost with the process is noted again. */
+const INTEREST_WITHIN = 10_000;
 
 export class MeshConfig {
   readonly #options: MeshConfigOptions;
   readonly #disk: LastKnownGood;
-  readonly #interestOnDisk: InterestOnDisk;
   readonly #refusalLines = tokenBucket(REFUSAL_LINES);
   #self: SelfDescription | undefined;
-  /** Whose config is to be written; undefined where what is on disk is what is in force, or is being written. */
-  #toKeep: SelfDescription | undefined;
+  /** A config with its own results; neither of a push that is being put in force. */
+  #inForce: (KeptConfig & { readonly lookups: ReceivedLookups }) | undefined;
+  /** Something is neither on disk nor being written. */
+  #changed = false;
   #cancelKeep: Cancel | undefined;
+  #cancelInterest: Cancel | undefined;
   #stopFollowing: Cancel | undefined;
 
   constructor(options: MeshConfigOptions) {
-    const { directory, version, clock, logger, status, interest } = options;
+    const { directory, version, clock, logger, status } = options;
     this.#options = options;
     this.#disk = new LastKnownGood({
       directory,
@@ -59,15 +63,6 @@ export class MeshConfig {
       clock,
       logger,
       onFailure: (keepError) => status.update({ keepError }),
-    });
-    this.#interestOnDisk = new InterestOnDisk({
-      directory,
-      clock,
-      logger,
-      current: () =>
-        interest === undefined || this.#self === undefined
-          ? undefined
-          : { ...interest.kept, owner: this.#self },
     });
   }
 
@@ -113,12 +108,12 @@ export class MeshConfig {
       this.unusable(reason, revision);
       return { refused: reason, unread: report };
     }
-    if (config.current !== undefined && resources !== before)
-      this.#keepSoon(self);
     if (interest !== undefined) {
       interest.everything = !revision.selective;
       interest.applied(resources, lookups, self);
     }
+    this.#settle();
+    if (resources !== before) this.#keepSoon();
     this.#reportUnread(report);
     status.update({ source: "stream", refused: undefined });
     return { refused: undefined, unread: report };
@@ -140,24 +135,36 @@ export class MeshConfig {
     status.update({ unread });
   }
 
+  /** What is in force now belongs together. */
+  #settle(): void {
+    const { config, interest } = this.#options;
+    const lookups = interest?.lookups ?? new Map();
+    if (config.current !== undefined)
+      this.#inForce = { ...config.current, lookups };
+  }
+
   /** At once, and what comes within a second after that together: a control plane may push without end, and each write costs. */
-  #keepSoon(self: SelfDescription): void {
-    this.#toKeep = self;
+  #keepSoon(): void {
+    this.#changed = true;
     if (this.#cancelKeep !== undefined) return;
     this.#keepNow();
     const next = (): void => {
       this.#cancelKeep = undefined;
-      if (this.#toKeep !== undefined) this.#keepSoon(this.#toKeep);
+      if (this.#changed) this.#keepSoon();
     };
     this.#cancelKeep = this.#options.clock.after(BETWEEN_WRITES, next);
   }
 
   #keepNow(): void {
-    const { current } = this.#options.config;
-    const owner = this.#toKeep;
-    this.#toKeep = undefined;
-    if (current !== undefined && owner !== undefined)
-      this.#disk.keep(current, owner);
+    const changed = this.#changed || this.#cancelInterest !== undefined;
+    this.#cancelInterest?.();
+    this.#cancelInterest = undefined;
+    this.#changed = false;
+    if (!changed || this.#inForce === undefined || this.#self === undefined)
+      return;
+    const { lookups, ...config } = this.#inForce;
+    const { services = [] } = this.#options.interest?.kept ?? {};
+    this.#disk.keep({ ...config, interest: { services, lookups } }, this.#self);
   }
 
   /** A push cannot be used: requests do not wait any longer for what it would have brought. */
@@ -168,7 +175,9 @@ export class MeshConfig {
 
   /** What the sidecar is interested in has changed. */
   interestChanged(): void {
-    this.#interestOnDisk.changed();
+    this.#cancelInterest ??= this.#options.clock.after(INTEREST_WITHIN, () =>
+      this.#keepNow(),
+    );
   }
 
   /** The newest config is not used, for this reason; or it is. */
@@ -219,8 +228,8 @@ export class MeshConfig {
 
   /** Resolves when what there is now is on disk, or could not be written. */
   async keep(): Promise<void> {
-    if (this.#toKeep !== undefined) this.#keepNow();
-    await Promise.all([this.#disk.settled(), this.#interestOnDisk.settled()]);
+    this.#keepNow();
+    await this.#disk.settled();
   }
 
   /** Resolves when what is to be kept is on disk. */
@@ -228,39 +237,49 @@ export class MeshConfig {
     this.#stopFollowing?.();
     this.#cancelKeep?.();
     this.#keepNow();
-    await Promise.all([this.#disk.close(), this.#interestOnDisk.close()]);
+    await this.#disk.close();
   }
 
   /** Closed, and another process keeps what the control plane says: until it is closed again, that is put in force here, too. */
   async followDisk(): Promise<void> {
-    const { config, directory, version, clock } = this.#options;
+    const { config, interest, directory, version, clock } = this.#options;
     const owner = this.#self;
     if (owner === undefined) return;
     this.#stopFollowing = await followDisk({
       ...{ directory, owner, version, clock },
-      take: (kept) => config.take(kept, owner),
+      take: async (kept) => {
+        const reason = await config.take(kept, owner);
+        if (reason === undefined)
+          interest?.applied(kept.resources, kept.interest.lookups, owner);
+        return reason;
+      },
     });
   }
 
   async #boot(owner: SelfDescription): Promise<void> {
     const { config, interest, status, logger } = this.#options;
-    if (interest !== undefined) {
-      const used = await this.#interestOnDisk.read(owner);
-      if (used !== undefined) interest.restore(used);
-    }
     const kept = await this.#disk.read(owner);
     if (kept === undefined) return;
-    const reason =
-      "reason" in kept ? kept.reason : await config.take(kept, owner);
+    let reason: string | undefined;
+    if ("reason" in kept) ({ reason } = kept);
+    else {
+      // Before it is in force: what is called then is known.
+      interest?.restore(kept.interest);
+      interest?.applied(kept.resources, kept.interest.lookups, owner);
+      reason = await config.take(kept, owner);
+    }
     if (reason === undefined) {
-      interest?.applied(this.held.resources, this.held.lookups, owner);
+      this.#settle();
       logger.info(
         { revision: config.current?.version.revision },
         "serving the last config that this sidecar had",
       );
       status.update({ source: "disk" });
     } else {
-      logger.error({ reason }, "the config on disk cannot be used");
+      logger.error(
+        { reason },
+        "the config on disk cannot be used: calls are refused (NO_CONFIG) until the control plane has sent one",
+      );
       status.update({ streamError: reason });
     }
   }

@@ -86,6 +86,7 @@ export class MeshInterest implements SharedLookups {
         this.#pending.unsubscribe(name);
         this.#dropped.push(name);
       },
+      has: (service) => this.#resources?.has(nameOf(service)) === true,
       held: (name) => this.#lookups.get(name)?.services,
     });
     this.#stop = clock.every(MINUTE, () => this.#tick());

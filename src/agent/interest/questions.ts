@@ -73,6 +73,8 @@ export interface QuestionsOptions {
   readonly onAsk: (name: string) => void;
   /** A question that is of no use any more. */
   readonly onDrop: (name: string) => void;
+  /** Whether the config that is in force has the Service, "NAMESPACE/NAME". */
+  readonly has: (service: string) => boolean;
   /** The result that is in force still, of a question that was given back a moment ago. */
   readonly held: (name: string) => readonly string[] | undefined;
 }
@@ -100,7 +102,7 @@ export class Questions {
   /** Whether it is resolved: its result was of use then. */
   knows(name: string): boolean {
     const question = this.#all.get(name);
-    if (question?.services === undefined) return false;
+    if (question?.services?.every(this.#options.has) !== true) return false;
     this.#touch(question);
     return true;
   }
@@ -122,9 +124,14 @@ export class Questions {
         return;
       }
       this.#touch(question);
-      if (question.services !== undefined) continue;
-      if (question.failure !== undefined) {
-        done(question.failure);
+      const missing = question.services?.find(
+        (service) => !this.#options.has(service),
+      );
+      if (question.services !== undefined && missing === undefined) continue;
+      const failure =
+        missing === undefined ? question.failure : notHeld(name, missing);
+      if (failure !== undefined) {
+        done(failure);
         return;
       }
       open.push(question);
@@ -292,6 +299,14 @@ function lateness(name: string): NotKnown {
   return {
     kind: "late",
     detail: `the control plane did not resolve ${name} within ${RESOLVE_WITHIN / 1000} s`,
+  };
+}
+
+/** Without it the call would pass through to whatever else has the name. */
+function notHeld(name: string, service: string): NotKnown {
+  return {
+    kind: "refused",
+    detail: `${name} leads to the Service ${service}, of which this sidecar can use nothing: it is of a newer version, or its config is incomplete`,
   };
 }
 

@@ -33,6 +33,7 @@ function asking(declared: readonly string[] = []): Asking {
     declared,
     onAsk: (name) => asked.push(name),
     onDrop: (name) => dropped.push(name),
+    has: (service) => service !== "shop/unread",
     held: (name) => inForce.get(name)?.services,
   });
   return {
@@ -255,6 +256,19 @@ void t.test("answers of an earlier process are answers", (t) => {
   t.same(wait(A, B), { result: "known" });
   t.same(asked, []);
   t.same(questions.names.sort(), [A, B]);
+  t.end();
+});
+
+void t.test("law 18: an answer that leads to what is not held is none", (t) => {
+  const { questions, wait, answer } = asking();
+  const waiting = wait(A);
+  answer({ [A]: ["shop/a", "shop/unread"] });
+  t.same(waiting, { result: "known" }, "the caller looks again");
+  t.notOk(questions.knows(A));
+  t.same(wait(A), { result: "refused" });
+  answer({ [A]: ["shop/a"] });
+  t.ok(questions.knows(A));
+  t.same(wait(A), { result: "known" });
   t.end();
 });
 

@@ -1,5 +1,5 @@
 /** For tests: configs that can be told from each other, kept in a state directory; as a process, one after the other until it is killed. */
-import { type KeptConfig, type Owner } from "../../../src/agent/kept-config.ts";
+import { type Kept, type Owner } from "../../../src/agent/kept-config.ts";
 import { LastKnownGood } from "../../../src/agent/last-known-good.ts";
 import type { ReceivedResource } from "../../../src/agent/staging.ts";
 import { openStateDirectory } from "../../../src/agent/state-directory.ts";
@@ -26,7 +26,7 @@ export function keptService(name: string, spec: object = {}): Resource {
 }
 
 /** Each revision changes few Services of the one before; every third one has a Service more than its neighbours, and they become more. */
-export function keptConfig(revision: number): KeptConfig {
+export function keptConfig(revision: number): Kept {
   const resources = new Map<string, ReceivedResource>();
   const count =
     SERVICES + Math.floor(revision / 4) + (revision % 3 === 0 ? 1 : 0);
@@ -40,6 +40,13 @@ export function keptConfig(revision: number): KeptConfig {
     version: { store: "s", revision, digest: `digest of ${revision}` },
     receivedAt: revision,
     resources,
+    interest: {
+      services: ["shop/s0", `shop/s${revision}`],
+      lookups: new Map([
+        ["Host//none", { services: [] }],
+        ["Host//some", { services: [`shop/s${revision % 2}`] }],
+      ]),
+    },
   };
 }
 
