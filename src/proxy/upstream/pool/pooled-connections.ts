@@ -108,7 +108,12 @@ export class PooledConnections {
 
   isFresh({ connection, idleSince, busySince }: PooledConnection): boolean {
     const now = this.#now();
-    if (connection.protocol !== "h2") return now - idleSince < FRESH;
+    if (connection.protocol !== "h2")
+      // Half of the time that the server keeps it: at the end of that it closes it, whatever has just been sent.
+      return (
+        now - idleSince <
+        Math.min(FRESH, (connection.keepAlive ?? Infinity) / 2)
+      );
     const { heardAt } = connection;
     if (now - heardAt >= FRESH) return false;
     return (

@@ -1,0 +1,3 @@
+<?php
+header("x-path: " . $_SERVER["REQUEST_URI"]);
+readfile("php://input");
