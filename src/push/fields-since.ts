@@ -145,6 +145,7 @@ export const FIELDS_SINCE: readonly FieldSince[] = [
   ),
   ruleField("when[].key", /^request\.auth\./, 5),
   ruleField("when[].key", /^connection\.sni$/, 5),
+  ruleField("when[].key", /^source\.trustDomain$/, 5),
   ...["key", "routes[].key"].map((path): FieldSince => ({
     kind: "TrafficPolicy",
     path: `spec.rateLimit.${path}`,

@@ -1,8 +1,8 @@
 /** What a verified token says, as policies read it. */
 import { isObject } from "../../core/text/json.ts";
 
-/** Claims of one text with several values in it, as OAuth writes scopes (RFC 8693 4.2); Istio reads these two so. */
-const SPACE_DELIMITED: ReadonlySet<string> = new Set(["scope", "permission"]);
+/** Claims of one text with several values in it, as OAuth writes scopes (RFC 8693 4.2); Istio reads these two so, whatever a rule adds. */
+export const SPACE_DELIMITED: readonly string[] = ["scope", "permission"];
 
 /** A list of strings, or one; undefined where the claim is missing or of another type. */
 export type ClaimValue = string | readonly string[] | undefined;
@@ -12,6 +12,8 @@ export type ClaimSet = Readonly<Record<string, unknown>>;
 /** Claims of a token whose signature, issuer, audience and time have been verified. */
 export interface VerifiedClaims {
   readonly all: ClaimSet;
+  /** Names of those that have several values in one text. */
+  readonly spaceDelimited: readonly string[];
   /** "ISSUER/SUBJECT"; undefined where the token lacks either. */
   readonly principal: string | undefined;
   /** The claim `aud`. */
@@ -20,12 +22,16 @@ export interface VerifiedClaims {
   readonly presenter: string | undefined;
 }
 
-export function verifiedClaims(all: ClaimSet): VerifiedClaims {
+export function verifiedClaims(
+  all: ClaimSet,
+  spaceDelimited: readonly string[] = SPACE_DELIMITED,
+): VerifiedClaims {
   const issuer = textOf(all["iss"]);
   const subject = textOf(all["sub"]);
   const audience = valueOf(all["aud"]);
   return {
     all,
+    spaceDelimited,
     principal:
       issuer === undefined || subject === undefined
         ? undefined
@@ -47,7 +53,7 @@ export function claimAt(
   const [first = ""] = path;
   return typeof value === "string" &&
     path.length === 1 &&
-    SPACE_DELIMITED.has(first)
+    claims.spaceDelimited.includes(first)
     ? value.split(" ").filter((word) => word !== "")
     : valueOf(value);
 }

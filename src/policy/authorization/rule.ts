@@ -155,6 +155,8 @@ function conditionAttribute(
       return principal(trustDomains);
     case "source.serviceAccount":
       return serviceAccount(namespace);
+    case "source.trustDomain":
+      return trustDomain(trustDomains);
     case "destination.ip":
       return DESTINATION_IP;
     case "destination.port":

@@ -125,7 +125,7 @@ function judge(
     isForAny(claims["aud"], audiences),
   );
   if (rule !== undefined) {
-    const verified = verifiedClaims(claims);
+    const verified = verifiedClaims(claims, rule.spaceDelimited);
     return { rule, claims: verified, outputs: outputsOf(rule, text, verified) };
   }
   return refused(

@@ -2,6 +2,7 @@
 import { hash } from "node:crypto";
 import { durationOf } from "../../core/duration.ts";
 import { dashed } from "../../mesh/field-class.ts";
+import { SPACE_DELIMITED } from "../../identity/jwt/claims.ts";
 import { formatName } from "../../resources/envelope.ts";
 import {
   isForWorkload,
@@ -48,6 +49,8 @@ export interface TokenRule {
   /** As `spelled` writes them. */
   readonly params: readonly string[];
   readonly cookies: readonly string[];
+  /** Claims that are split at blanks. */
+  readonly spaceDelimited: readonly string[];
   /** The application gets the token. */
   readonly forward: boolean;
   /** Lower-case. */
@@ -151,6 +154,7 @@ function compileRule(rule: JwtRule, policy: string, index: number): TokenRule {
         }),
     params: usual ? [ACCESS_TOKEN] : (fromParams ?? []).map(spelled),
     cookies: (fromCookies ?? []).map(spelled),
+    spaceDelimited: [...SPACE_DELIMITED, ...(rule.spaceDelimitedClaims ?? [])],
     forward: rule.forwardOriginalToken ?? false,
     payloadHeader: rule.outputPayloadToHeader?.toLowerCase(),
     claimHeaders: (rule.outputClaimToHeaders ?? []).map(

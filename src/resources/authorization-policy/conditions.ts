@@ -6,6 +6,7 @@ export const CONDITION_KEYS = [
   "source.namespace",
   "source.principal",
   "source.serviceAccount",
+  "source.trustDomain",
   "destination.ip",
   "destination.port",
   "connection.sni",

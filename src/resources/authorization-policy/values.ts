@@ -32,6 +32,7 @@ export const CONDITION_JUDGES: Readonly<
   "source.namespace": judgeNamespace,
   "source.principal": judgePrincipal,
   "source.serviceAccount": judgeAccount,
+  "source.trustDomain": judgeTrustDomain,
   "destination.port": judgePort,
   "connection.sni": judgeServerName,
   "request.auth.principal": judgeRequestPrincipal,

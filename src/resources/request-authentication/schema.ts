@@ -93,6 +93,15 @@ const rule = Type.Object(
       Type.Optional(Type.Boolean()),
       false,
     ),
+    spaceDelimitedClaims: field(
+      "Claims that are split at blanks where a policy compares them, besides `scope` and `permission`.",
+      Type.Optional(
+        Type.Array(Type.String({ minLength: 1, maxLength: 256 }), {
+          minItems: 1,
+          maxItems: 64,
+        }),
+      ),
+    ),
     timeout: field(
       "For a fetch of the keys: 1ms to 60s.",
       Type.Optional(Type.String(DURATION)),
@@ -134,7 +143,6 @@ export const REQUEST_AUTHENTICATION: KindDefinition<RequestAuthenticationSpec> =
     spec,
     unsupported: {
       ...unsupportedTargets("RequestAuthentication"),
-      "spec.jwtRules[].spaceDelimitedClaims": "",
     },
     check: checkRequestAuthentication,
   });

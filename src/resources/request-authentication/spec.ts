@@ -27,6 +27,8 @@ export interface JwtRule {
   readonly outputClaimToHeaders?: readonly ClaimToHeader[];
   /** Absent: the token is taken out of the request. */
   readonly forwardOriginalToken?: boolean;
+  /** Besides `scope` and `permission`. */
+  readonly spaceDelimitedClaims?: readonly string[];
   /** For a fetch of the keys. */
   readonly timeout?: string;
 }

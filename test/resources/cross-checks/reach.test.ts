@@ -259,18 +259,28 @@ void t.test("trust domains that are not this mesh's", (t) => {
     ["old.*", false],
     ["*.org", false],
   ] as const)
-    for (const field of ["trustDomains", "notTrustDomains"]) {
-      const policy = from({ [field]: [pattern] });
+    for (const [policy, where] of [
+      ...["trustDomains", "notTrustDomains"].map(
+        (field) => [from({ [field]: [pattern] }), `source\\.${field}`] as const,
+      ),
+      ...(["values", "notValues"] as const).map(
+        (field) =>
+          [
+            when("source.trustDomain", [pattern], field),
+            `when\\[0\\]\\.${field}`,
+          ] as const,
+      ),
+    ]) {
       t.match(
         said(policy, true, "mesh.example"),
         possible
           ? []
           : [
               new RegExp(
-                `^error .*source\\.${field}\\[0\\]: .*could match nobody: expected mesh\\.example`,
+                `^warning .*${where}\\[0\\]: .*matches nobody: the trust domain of this mesh is mesh\\.example`,
               ),
             ],
-        `${field}: ${pattern}`,
+        `${where}: ${pattern}`,
       );
       t.same(said(policy), [], "without a Mesh nothing is known");
     }

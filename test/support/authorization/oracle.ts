@@ -200,7 +200,7 @@ const SOURCE_KEYS: readonly (readonly [string, string, string])[] = [
   ["principals", "notPrincipals", "source.principal"],
   ["namespaces", "notNamespaces", "source.namespace"],
   ["serviceAccounts", "notServiceAccounts", "source.serviceAccount"],
-  ["trustDomains", "notTrustDomains", "trust domain"],
+  ["trustDomains", "notTrustDomains", "source.trustDomain"],
   ["ipBlocks", "notIpBlocks", "source.ip"],
   ["remoteIpBlocks", "notRemoteIpBlocks", "remote.ip"],
   ["requestPrincipals", "notRequestPrincipals", "request.auth.principal"],
@@ -265,7 +265,7 @@ function has(
         : [policy.namespace, value];
       return peer?.namespace === namespace && peer?.account === account;
     }
-    case "trust domain":
+    case "source.trustDomain":
       return (
         peer !== undefined &&
         (textMatches(value, peer.domain) ||

@@ -124,6 +124,7 @@ export function randomPolicies(draw: Draw): OraclePolicy[] {
       ["source.namespace", () => starred(pick(NAMESPACES))],
       ["source.principal", principal],
       ["source.serviceAccount", account],
+      ["source.trustDomain", () => starred(pick(DOMAINS))],
       ["destination.port", port],
       ["connection.sni", () => starred(pick(HOSTS))],
       ["request.auth.principal", requester],

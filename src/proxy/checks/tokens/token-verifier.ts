@@ -162,7 +162,7 @@ export class TokenVerifier {
         result.why,
         rule.policy,
       );
-    const claims = verifiedClaims(result.claims);
+    const claims = verifiedClaims(result.claims, rule.spaceDelimited);
     const outputs = outputsOf(rule, token.text, claims);
     const verified = { rule, claims, outputs };
     if (open !== undefined)

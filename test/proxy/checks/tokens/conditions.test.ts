@@ -20,6 +20,7 @@ const rules = [
     issuer: ISSUER,
     jwks: keySetText(key),
     outputClaimToHeaders: [{ header: "x-sub", claim: "sub" }],
+    spaceDelimitedClaims: ["teams"],
   },
 ];
 
@@ -30,6 +31,7 @@ const alice = await token(key, {
     scope: "orders.read orders.write",
     permission: "a b",
     words: "one two",
+    teams: "red blue",
     groups: ["dev", "admins"],
     mixed: ["x", 7, true],
     level: 7,
@@ -77,6 +79,8 @@ const ROWS: readonly (readonly [AuthorizationRule, readonly Name[]])[] = [
     principals("https://evil.example/alice", `${ISSUER}/alice`),
     ["alice", "bare"],
   ],
+  [when("claims[teams]", "blue"), ["alice"]],
+  [when("claims[teams]", "red blue"), []],
   [not("*"), ["nameless", "nobody"]],
   [not(`${ISSUER}/alice`), ["nameless", "nobody"]],
   [not(`${ISSUER}/bob`), ["alice", "bare", "nameless", "nobody"]],
