@@ -66,11 +66,16 @@ function showRegistry(state: StateMeters, { registry }: Observed): void {
 function showStore(state: StateMeters, { store, storeFile }: Observed): void {
   state.storeFailing.set(store.fault === undefined ? 0 : 1);
   if (storeFile === undefined) return;
-  const bytes = [storeFile, `${storeFile}-wal`].reduce(
-    (sum, file) => sum + (statSync(file, { throwIfNoEntry: false })?.size ?? 0),
-    0,
-  );
-  state.storeBytes.with().set(bytes);
+  try {
+    const bytes = [storeFile, `${storeFile}-wal`].reduce(
+      (sum, file) =>
+        sum + (statSync(file, { throwIfNoEntry: false })?.size ?? 0),
+      0,
+    );
+    state.storeBytes.with().set(bytes);
+  } catch {
+    // The one before stays: the other metrics do not hang on it.
+  }
 }
 
 function showCertificates(

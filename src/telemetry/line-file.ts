@@ -193,7 +193,7 @@ class FileSink implements LogFileSink {
   reopen(): boolean {
     if (this.#path === undefined || this.#closing) return false;
     const file = openSync(this.#path, AT_ONCE);
-    if (this.#nextFile !== undefined) closeSync(this.#nextFile);
+    if (this.#nextFile !== undefined) closeFile(this.#nextFile);
     this.#nextFile = file;
     if (!this.#busy) this.#changeFile();
     return true;
@@ -209,7 +209,7 @@ class FileSink implements LogFileSink {
   /** Only while nothing is being written. */
   #changeFile(): void {
     if (this.#nextFile === undefined) return;
-    closeSync(this.#file);
+    closeFile(this.#file);
     this.#file = this.#nextFile;
     this.#nextFile = undefined;
     // A disk that was full may have taken half a line: the whole of it goes to the new file.
@@ -264,7 +264,16 @@ class FileSink implements LogFileSink {
   }
 
   #closeFile(): void {
-    if (this.#file !== STANDARD_OUTPUT) closeSync(this.#file);
+    if (this.#file !== STANDARD_OUTPUT) closeFile(this.#file);
+  }
+}
+
+/** What a disk says only then is counted: the descriptor is given back all the same. */
+function closeFile(file: number): void {
+  try {
+    closeSync(file);
+  } catch (thrown) {
+    countMachineError("access-log", thrown);
   }
 }
 
