@@ -1,4 +1,5 @@
 /** What is done to the SQLite file: each call is one synchronous step, made in the thread of `database-thread.ts`. */
+import { basename } from "node:path";
 import type { DatabaseSync } from "node:sqlite";
 import type { WallMs } from "../../core/units.ts";
 import type {
@@ -19,7 +20,8 @@ import {
   type ChangeType,
   type Statements,
 } from "./sqlite-file.ts";
-import type { Change, HistoryLimits } from "./store.ts";
+import { StoreError, type Change, type HistoryLimits } from "./store.ts";
+import { stateOfWal } from "./wal.ts";
 
 /** The note that a probe writes and removes. */
 const PROBE = "probe";
@@ -41,6 +43,8 @@ export interface Loaded {
   /** Rows of the history. */
   readonly rows: number;
   readonly resources: readonly Resource[];
+  /** The last write cannot be read. */
+  readonly isCut: boolean;
 }
 
 /** One change of a resource, with its body as JSON: as it was before, where it is removed. */
@@ -74,6 +78,7 @@ export class Database {
   constructor(options: DatabaseOptions) {
     const { file, lockTimeout, audit } = options;
     this.#options = options;
+    const isCut = isWalCut(file);
     this.#database = openDatabase(file, lockTimeout);
     try {
       const statements = prepare(this.#database);
@@ -90,6 +95,7 @@ export class Database {
         sum: statements.sum(),
         rows: this.#size.rows,
         resources: [...statements.all()],
+        isCut,
       };
     } catch (thrown) {
       throw closeFailed(this.#database, file, thrown);
@@ -199,4 +205,16 @@ export class Database {
       this.#size.rows -= 1;
     }
   }
+}
+
+/** SQLite leaves out what it cannot read, and writes over it. Throws StoreError where that would take more than the last write. */
+function isWalCut(file: string): boolean {
+  const wal = `${file}-wal`;
+  const state = stateOfWal(wal);
+  if (state === "damaged")
+    throw new StoreError(
+      `${wal} is damaged: changes that were acknowledged cannot be read. Nothing was changed. Move both files away and put a backup in their place. Or move ${basename(wal)} alone away: what it holds is lost, and you apply your files again`,
+      { damaged: true },
+    );
+  return state === "cut";
 }

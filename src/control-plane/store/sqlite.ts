@@ -121,6 +121,10 @@ class SqliteStore implements Store, History {
       this.#sum.add(resource);
     }
     this.#sum.check(loaded.sum, loaded.revision, file);
+    if (loaded.isCut)
+      logger.warn(
+        `the last write in ${file}-wal cannot be read and is left out: it was cut short, or the disk has damaged it; compare with your files by wherry apply --dry-run`,
+      );
     this.#group = new GroupCommit({
       find: (key) => this.#table.get(key),
       newest: () => this.#newest.value,
