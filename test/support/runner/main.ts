@@ -15,6 +15,7 @@ import { checkCoverage, Coverage, hasFloor } from "./coverage.ts";
 import { Durations } from "./durations.ts";
 import { runFiles, type FileResult } from "./processes.ts";
 import { Progress } from "./progress.ts";
+import { holdPorts } from "./held-ports.ts";
 import { makeScratch } from "./scratch.ts";
 import { format, NOTHING, seedIn, sum, type Counts } from "./tap-text.ts";
 
@@ -369,6 +370,7 @@ async function runFast(args: readonly string[]): Promise<Counts> {
 
 async function chosen([first, ...others]: readonly string[]): Promise<Counts> {
   if (first === "--lint") return await runChecks({ root, env }, strict);
+  await holdPorts();
   if (first === "--fast") return await runFast(others);
   if (first !== undefined) return await runNamed([first, ...others]);
   return await runAll();

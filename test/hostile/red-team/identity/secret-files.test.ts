@@ -14,6 +14,9 @@ import { fakeAuthority } from "../../../support/certificates/certificate-authori
 const MESH =
   "apiVersion: mesh.wherry.dev/v1alpha1\nkind: Mesh\nmetadata: {name: default}\nspec: {authorization: {defaultAction: ALLOW}}\n";
 const QUIET = ["--log-level", "silent"];
+const ANY_PORTS = "outbound inbound link admin metrics"
+  .split(" ")
+  .flatMap((name) => [`--${name}-port`, "0"]);
 const root = process.geteuid?.() === 0;
 
 function temporary(t: Test): (name: string, text: string) => string {
@@ -63,11 +66,7 @@ void t.test("a private key", async (t) => {
     ...["--resources", put("mesh.yaml", MESH)],
     ...["--certificate", put("web.crt", pems.certificateChain)],
     ...["--trust-bundle", put("root.crt", pems.trustBundle)],
-    ...["--host", "127.0.0.1", "--no-capture", ...QUIET],
-    ...["outbound", "inbound", "link", "admin", "metrics"].flatMap((name) => [
-      `--${name}-port`,
-      "0",
-    ]),
+    ...["--host", "127.0.0.1", "--no-capture", ...QUIET, ...ANY_PORTS],
   ];
   await onlyClosed(t, key, () => run("sidecar", "--private-key", key, ...rest));
   const link = `${key}.link`;
@@ -80,7 +79,7 @@ void t.test("a private key", async (t) => {
 void t.test("an enrolment token", async (t) => {
   const put = temporary(t);
   const token = put("web.token", "garbage");
-  const mesh = ["--control-plane", "127.0.0.1:9", ...QUIET];
+  const mesh = ["--control-plane", "127.0.0.1:9", ...QUIET, ...ANY_PORTS];
   const state = ["--state", join(token, "..", "state")];
   await onlyClosed(t, token, () =>
     run("sidecar", ...mesh, ...state, "--token-file", token),
