@@ -147,14 +147,14 @@ export async function connectApi(
           throw unreachable(context, base, error);
         },
       );
-      const parsed = parseAnswer(base, path, text);
+      const parsed = parseAnswer(context, base, path, text);
       if (answer.statusCode < 300 || accepted.includes(answer.statusCode))
         return {
           status: answer.statusCode,
           body: parsed,
           warnings: warningsOf(answer.headers["warning"]),
         };
-      throw errorOf(answer.statusCode, parsed);
+      throw errorOf(context, base, answer.statusCode, parsed);
     },
   };
 }
@@ -286,23 +286,35 @@ function unreachable(
   );
 }
 
-function parseAnswer(base: string, path: string, text: string): unknown {
+function parseAnswer(
+  { environment }: CliContext,
+  base: string,
+  path: string,
+  text: string,
+): unknown {
   if (text === "") return undefined;
   try {
     return JSON.parse(text) as unknown;
   } catch {
     throw new UserError(
-      `${base}${path} sends a response that is not JSON: is that the control plane's API?`,
+      `${base}${path} sends a response that is not JSON, so it is not the control plane's API: ${elsewhere(environment)}`,
     );
   }
 }
 
-function errorOf(status: number, body: unknown): ApiError {
+/** What is not of the API's form comes from something between, such as a proxy, or from another server. */
+function errorOf(
+  { environment }: CliContext,
+  base: string,
+  status: number,
+  body: unknown,
+): Error {
   const fields = isObject(body) ? body : {};
-  const message =
-    typeof fields["message"] === "string"
-      ? fields["message"]
-      : `the API responded with ${status}`;
+  const message = textOf(fields["message"]);
+  if (fields["kind"] !== "Status")
+    return new UserError(
+      `${base} responded with ${status}, but not as the control plane's API does${message === "" ? "" : ` ("${message.slice(0, 200)}")`}: ${elsewhere(environment)}`,
+    );
   const details = isObject(fields["details"]) ? fields["details"] : {};
   const causes = Array.isArray(details["causes"])
     ? details["causes"].filter(isObject)
@@ -315,6 +327,16 @@ function errorOf(status: number, body: unknown): ApiError {
       message: textOf(cause["message"]),
     })),
   );
+}
+
+/** Variables of proxies, which Node heeds with NODE_USE_ENV_PROXY. */
+const PROXIES = ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"];
+
+function elsewhere(environment: CliContext["environment"]): string {
+  const proxy = PROXIES.find((name) => (environment[name] ?? "") !== "");
+  return proxy === undefined
+    ? "check --server, and whether a proxy is on the way"
+    : `the request may have gone to the proxy of ${proxy}; name the control plane's host in NO_PROXY`;
 }
 
 /** Text of a field that may be missing. */

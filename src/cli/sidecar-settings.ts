@@ -7,6 +7,7 @@ import { UserError } from "../core/errors.ts";
 import { interfacesHere } from "../core/interfaces.ts";
 import { canonicalAddress } from "../core/text/network.ts";
 import { findProcess, type ProcessLife } from "../runtime/process-life.ts";
+import { DNS_NAME } from "../resources/schema-parts.ts";
 import type { WorkloadSpec } from "../resources/workload/schema.ts";
 import { parseAuthority } from "../proxy/destination.ts";
 import {
@@ -91,8 +92,26 @@ function firstAddress(): string {
   return found.address;
 }
 
-export function nameOf(options: SidecarCommandOptions): string {
+export function nameOf(options: Pick<SidecarCommandOptions, "name">): string {
   return options.name ?? hostname().toLowerCase();
+}
+
+/** The name to enrol with. Throws UserError where the control plane can only refuse it: most often a host's that nobody chose. */
+export function instanceNameOf(
+  options: Pick<SidecarCommandOptions, "name">,
+  name: string = nameOf(options),
+): string {
+  const { pattern, maxLength, expected } = DNS_NAME;
+  if (
+    name === "" ||
+    (name.length <= maxLength && new RegExp(pattern).test(name))
+  )
+    return name;
+  throw new UserError(
+    options.name === undefined
+      ? `the host name "${name}" cannot be the name of this instance: give one with --name, ${expected}`
+      : `invalid --name "${name}": expected ${expected}`,
+  );
 }
 
 export function applicationPorts(

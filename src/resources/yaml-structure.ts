@@ -53,3 +53,21 @@ export function structureFaults(document: Document.Parsed): StructureFault[] {
 function offsetOf(node: Node | undefined): number {
   return node?.range?.[0] ?? 0;
 }
+
+/** What the parser says of a key that is a mapping or a list. */
+const KEY_IS_NO_TEXT = "With stringKeys, all keys must be strings";
+/** Text of a template is none of YAML: what comes behind its first braces is not worth a word. */
+export const TEMPLATE =
+  'this is text of a template, such as those of Helm: render it first ("helm template"), and use the YAML that comes out';
+
+/** The message of the parser at `offset` of the text, in words that an author of resources knows. */
+export function syntaxMessage(
+  text: string,
+  offset: number,
+  message: string,
+): string {
+  if (message !== KEY_IS_NO_TEXT) return message;
+  return text.slice(Math.max(0, offset - 2), offset + 2).includes("{{")
+    ? TEMPLATE
+    : "a key is a mapping or a list: expected text";
+}

@@ -13,7 +13,12 @@ import {
 } from "yaml";
 import { messageOf } from "../core/errors.ts";
 import { parsePath, type Segment } from "./path.ts";
-import { MOST_ALIASES, structureFaults } from "./yaml-structure.ts";
+import {
+  MOST_ALIASES,
+  structureFaults,
+  syntaxMessage,
+  TEMPLATE,
+} from "./yaml-structure.ts";
 
 export interface Position {
   /** From 1. */
@@ -69,9 +74,20 @@ export function parseDocuments(text: string, file: string): ParsedText {
   for (const document of parsed) {
     const report = (offset: number, message: string): number =>
       problems.push({ file, ...positionAt(counter, offset), message });
-    const faults = [...document.errors, ...document.warnings];
-    for (const { pos, message } of faults)
-      report(pos[0], message === OVERFLOW ? TOO_DEEP : message);
+    const faults = [...document.errors, ...document.warnings].map(
+      ({ pos: [offset], message }) => ({
+        offset,
+        message:
+          message === OVERFLOW
+            ? TOO_DEEP
+            : syntaxMessage(text, offset, message),
+      }),
+    );
+    const template = faults.find(({ message }) => message === TEMPLATE);
+    for (const { offset, message } of template === undefined
+      ? faults
+      : [template])
+      report(offset, message);
     if (faults.length > 0) continue;
     try {
       const structure = structureFaults(document);

@@ -17,7 +17,9 @@ async function got(
     response.setHeader("retry-after", retryAfter);
     response.end(
       JSON.stringify(
-        requests <= busy ? { message: "busy" } : { kind: "List", items: [] },
+        requests <= busy
+          ? { kind: "Status", message: "busy" }
+          : { kind: "List", items: [] },
       ),
     );
   });

@@ -64,9 +64,11 @@ void t.test("answers of what is no control plane", async (t) => {
   const answers: Record<string, readonly [number, string]> = {
     "/html": [200, "<html>"],
     "/teapot": [418, "{}"],
+    "/proxy": [403, JSON.stringify({ message: "denied by the proxy" })],
     "/refusal": [
       422,
       JSON.stringify({
+        kind: "Status",
         message: "no",
         details: {
           causes: [{ field: "spec.x", message: "bad" }, { message: "worse" }],
@@ -79,13 +81,22 @@ void t.test("answers of what is no control plane", async (t) => {
     const [status, body] = answers[path] ?? [404, "{}"];
     response.writeHead(status).end(body);
   });
-  const ask = (path: string): ReturnType<typeof runCli> =>
-    runCli(["status", "--server", server + path], { environment });
+  const ask = (path: string, more = {}): ReturnType<typeof runCli> =>
+    runCli(["status", "--server", server + path], {
+      environment: { ...environment, ...more },
+    });
   t.match(
     (await ask("/html")).err,
-    /sends a response that is not JSON: is that the control plane's API\?/,
+    /sends a response that is not JSON, so it is not the control plane's API: check --server/,
   );
-  t.equal((await ask("/teapot")).err, "error: the API responded with 418\n");
+  t.match(
+    (await ask("/teapot")).err,
+    /responded with 418, but not as the control plane's API does: check --server, and whether a proxy is on the way\n/,
+  );
+  t.match(
+    (await ask("/proxy", { HTTP_PROXY: "http://proxy.example:3128" })).err,
+    /responded with 403, but not as the control plane's API does \("denied by the proxy"\): the request may have gone to the proxy of HTTP_PROXY; name the control plane's host in NO_PROXY\n/,
+  );
   t.equal((await ask("/refusal")).err, "error: no\n  spec.x: bad\n  worse\n");
 });
 

@@ -5,7 +5,12 @@ import {
   withSidecarOptions,
   type SidecarCommandOptions,
 } from "../../src/cli/sidecar-options.ts";
-import { declaredOf, settingsOf } from "../../src/cli/sidecar-settings.ts";
+import {
+  declaredOf,
+  instanceNameOf,
+  settingsOf,
+} from "../../src/cli/sidecar-settings.ts";
+import { DNS_NAME } from "../../src/resources/schema-parts.ts";
 import {
   DEFAULT_SETTINGS,
   type SidecarSettings,
@@ -152,5 +157,19 @@ void t.test("what cannot be is refused by its option's name", (t) => {
     ["--drain-timeout", "soon"],
   ] as const)
     t.throws(() => settings(option, value), { message: new RegExp(option) });
+  t.end();
+});
+
+void t.test("a name that no instance can have ends the start", (t) => {
+  for (const name of ["_", "(none)", "my_host", "x".repeat(64), "a..b"]) {
+    t.throws(() => instanceNameOf({}, name), {
+      message: `the host name "${name}" cannot be the name of this instance: give one with --name, ${DNS_NAME.expected}`,
+    });
+    t.throws(() => instanceNameOf({ name }), {
+      message: `invalid --name "${name}": expected ${DNS_NAME.expected}`,
+    });
+  }
+  for (const name of ["web-1", "web-1.example.com", "x".repeat(63), ""])
+    t.equal(instanceNameOf({ name }), name);
   t.end();
 });

@@ -139,7 +139,7 @@ void t.test("what is no YAML is refused with its position", (t) => {
     ["a tab as indent", "a:\n\tb: 1\n", /^f.yaml:2:\d: error: .*[Tt]ab/],
     ["an unknown tag", "a: !secret x\n", /^f.yaml:1:4: error: .*!secret/],
     ["an alias of nothing", "a: *b\n", /^f.yaml:1:4: error: .*no anchor &b/],
-    ["a map as key", "{a: b}: c\n", /^f.yaml:1:\d: error: .*string/],
+    ["a map as key", "{a: b}: c\n", /^f.yaml:1:\d: error: a key is a mapping/],
     [
       "JSON with a duplicate",
       '{"a": 1, "a": 2}',
@@ -261,5 +261,25 @@ void t.test("a namespace is filled in where the text has none", (t) => {
       .namespace;
   t.equal(namespaceOf(), "default");
   t.equal(namespaceOf({ namespace: "shop" }), "shop");
+  t.end();
+});
+
+void t.test("text of a template is told as that, once", (t) => {
+  const TEMPLATE = /^this is text of a template, such as those of Helm: render/;
+  for (const [text, line, column] of [
+    ["a: {{ .Values.x }}\n", 1, 5],
+    ["metadata:\n  name: {{ .Release.Name }}-web\n", 2, 10],
+    ["{{- if .Values.x }}\na: 1\n{{- end }}\n", 1, 3],
+    ['a:\n  {{- include "labels" . | nindent 4 }}\n', 2, 5],
+  ] as const) {
+    const { problems } = parseDocuments(text, "f.yaml");
+    t.match(problems, [{ line, column, message: TEMPLATE }], text);
+    t.equal(problems.length, 1, text);
+  }
+  for (const text of ["{a: 1}: 3\n", "? [1]\n: 2\n"])
+    t.match(parseDocuments(text, "f.yaml").problems, [
+      { message: "a key is a mapping or a list: expected text" },
+    ]);
+  t.same(parseDocuments('a: "{{ .Values.x }}"\n', "f.yaml").problems, []);
   t.end();
 });

@@ -1,7 +1,8 @@
 /** The first contact with a control plane of which only the root's fingerprint is known: finds the root in what the server presents, before anything is said to it. */
 import type { X509Certificate } from "node:crypto";
-import type { Clock } from "../../core/clock.ts";
+import { timestamp, type Clock } from "../../core/clock.ts";
 import { UserError } from "../../core/errors.ts";
+import type { WallMs } from "../../core/units.ts";
 import {
   chainFault,
   opensslAloneIn,
@@ -69,11 +70,25 @@ export class FirstContact {
     this.#fault =
       root === undefined
         ? new UserError(
-            `${where} is not the one that made the token: ${faults[0] ?? NOT_THERE}; nothing was sent to it. Check the address, or make a token there with \`wherry token create\``,
+            `${where} ${clockFault(chain, roots, now) ?? `is not the one that made the token: ${faults[0] ?? NOT_THERE}; nothing was sent to it. Check the address, or make a token there with \`wherry token create\``}`,
           )
         : undefined;
     this.#forOpenSsl =
       root !== undefined && opensslAloneIn([...chain, root]) !== undefined;
     return root !== undefined && !this.#forOpenSsl;
   }
+}
+
+/** What is wrong where the chain leads to the root of the token, but for its dates; undefined where it is something else. */
+function clockFault(
+  chain: readonly X509Certificate[],
+  roots: readonly X509Certificate[],
+  now: WallMs,
+): string | undefined {
+  const all = [...chain, ...roots];
+  const from = Math.max(...all.map((each) => each.validFromDate.getTime()));
+  const to = Math.min(...all.map((each) => each.validToDate.getTime()));
+  if (!roots.some((root) => chainFault(chain, [root], from) === undefined))
+    return undefined;
+  return `made the token, but its certificate is not valid by this machine's clock, which says ${timestamp(now)}: it is valid from ${timestamp(from)} to ${timestamp(to)}. Nothing was sent to it: set the clocks of both machines, by NTP for example`;
 }

@@ -4,6 +4,7 @@ import { messageOf } from "../../core/errors.ts";
 import {
   MOST_ALIASES,
   structureFaults,
+  syntaxMessage,
 } from "../../resources/yaml-structure.ts";
 import type { Api } from "./api.ts";
 import { ApiError } from "./errors.ts";
@@ -130,7 +131,8 @@ export function parseYaml(body: Buffer): unknown {
   const lines = new LineCounter();
   let value: unknown;
   try {
-    const document = parseDocument(decode(body), {
+    const text = decode(body);
+    const document = parseDocument(text, {
       lineCounter: lines,
       prettyErrors: false,
       stringKeys: true,
@@ -138,7 +140,11 @@ export function parseYaml(body: Buffer): unknown {
       uniqueKeys: false,
     });
     const [error] = document.errors;
-    if (error !== undefined) throw notYaml(lines, error.pos[0], error.message);
+    if (error !== undefined) {
+      const [offset] = error.pos;
+      const message = syntaxMessage(text, offset, error.message);
+      throw notYaml(lines, offset, message);
+    }
     const [fault] = structureFaults(document);
     if (fault !== undefined) throw notYaml(lines, fault.offset, fault.message);
     value = document.toJS({ maxAliasCount: MOST_ALIASES });

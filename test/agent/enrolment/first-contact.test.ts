@@ -56,7 +56,17 @@ for (const [what, presented, { message, connections }] of ROWS)
     },
   );
 
-function ask(address: string): Promise<unknown> {
+void t.test("clocks that differ are not another mesh", async (t) => {
+  const server = await serve(t, leaf({}));
+  const clock = { ...systemClock, wall: () => Date.UTC(2000, 0, 1) };
+  await t.rejects(ask(`127.0.0.1:${server.port}`, clock), {
+    message:
+      /^the control plane at \S+ made the token, but its certificate is not valid by this machine's clock, which says 2000-01-01T00:00:00\.000Z: it is valid from 20[2-9].*set the clocks of both machines/,
+  });
+  t.equal(server.heard.bytes, 0);
+});
+
+function ask(address: string, clock = systemClock): Promise<unknown> {
   return enrol({
     address,
     token: formatToken({
@@ -65,7 +75,7 @@ function ask(address: string): Promise<unknown> {
       secret: "s",
     }),
     name: "",
-    clock: systemClock,
+    clock,
     signal: new AbortController().signal,
   });
 }
