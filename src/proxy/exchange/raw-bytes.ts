@@ -1,6 +1,10 @@
 /** What would make a pipe of an exchange whose bytes nobody parses and judges: CONNECT to a port for HTTP, and changes of protocol but WebSocket (law 14). */
 import { COMMON_METHODS } from "../../core/text/methods.ts";
+import { formatHostPort } from "../../core/text/host-port.ts";
+import { comparableAddress } from "../../core/text/network.ts";
 import { MeshError } from "../../mesh/errors.ts";
+import { isOpaque } from "../../policy/compile/clusters.ts";
+import type { Snapshot } from "../../policy/snapshot.ts";
 import type { ServerStream } from "../../wire/exchange.ts";
 import { REFUSALS } from "../../wire/refusal.ts";
 import { isTunnel } from "../../wire/tcp.ts";
@@ -33,11 +37,46 @@ export function refusedPipe(
   const { head } = stream;
   if (head.protocol !== undefined) return refusedSwitch(stream, head.protocol);
   if (takesBytes || !isTunnel(head)) return undefined;
+  return tunnelRefused(port, false);
+}
+
+function tunnelRefused(port: string, unprocessed: boolean): MeshError {
   return new MeshError(
     "TUNNEL_REFUSED",
     `${port} is declared for HTTP, and bytes that are not parsed do not reach it; declare appProtocol tcp or tls in its Service to open it to them`,
-    { source: "downstream", answer: { fields: [["allow", ALLOW]] } },
+    {
+      ...{ source: "downstream", unprocessed },
+      answer: { fields: [["allow", ALLOW]] },
+    },
   );
+}
+
+/** Where a connection that bytes are to go on has come to; `own`: on this machine. */
+export interface Reached {
+  readonly address: string;
+  readonly port: number;
+  readonly own: boolean;
+}
+
+/**
+ * Why no bytes go on a connection that has been made for a tunnel: the target's name was not judged, but the address that it led to has
+ * a port for HTTP, the own application's among them. A system's resolver has many spellings of one address.
+ */
+export function refusedTarget(
+  snapshot: Snapshot | undefined,
+  { address, port, own }: Reached,
+): MeshError | undefined {
+  if (snapshot === undefined) return undefined;
+  const declared = own ? snapshot.inbound.byPort(port) : undefined;
+  const called = snapshot.destinationByAddress(
+    comparableAddress(address),
+    port,
+  );
+  const takesBytes =
+    declared?.takesBytes ?? (called === undefined || isOpaque(called.port));
+  return takesBytes
+    ? undefined
+    : tunnelRefused(formatHostPort(address, port), true);
 }
 
 /** A WebSocket is judged by its handshake, as the GET that it is, and once more whenever policy changes (open-ended.ts). */

@@ -61,6 +61,7 @@ import { copyOf } from "../../proxy/departure.ts";
 import { Departures } from "../../proxy/observation/departures.ts";
 import { Observer } from "../../proxy/observation/observer.ts";
 import { makeOutbound } from "../../proxy/outbound.ts";
+import { refusedTarget } from "../../proxy/exchange/raw-bytes.ts";
 import { refuse } from "../../proxy/exchange/refuse.ts";
 import type { MeshError } from "../../mesh/errors.ts";
 import type { ServerHandler } from "../../wire/exchange.ts";
@@ -194,6 +195,7 @@ export function makeUpstream(options: WorkerOptions, base: Base): Upstream {
     credentials,
     live: base.live,
     ownPorts,
+    refusesBytes: (reached) => refusedTarget(base.snapshot.value, reached),
     linkProtocol: settings.linkProtocol,
     equalDomains: () => trustDomainsOf(base.snapshot.value?.mesh),
     buffers,

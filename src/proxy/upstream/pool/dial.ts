@@ -3,6 +3,7 @@ import { connect, isIP, type Socket } from "node:net";
 import { TLSSocket } from "node:tls";
 import { afterArrivals, type Clock } from "../../../core/clock.ts";
 import { formatHostPort } from "../../../core/text/host-port.ts";
+import { isLoopback } from "../../../core/text/network.ts";
 import { MeshError } from "../../../mesh/errors.ts";
 import { messageOf, systemCode } from "../../../core/errors.ts";
 import type { Credentials } from "../../../identity/credentials.ts";
@@ -34,6 +35,7 @@ import {
 import type { LiveConnections } from "../../../wire/tls/live-connections.ts";
 import type { Proof } from "../../../identity/revoked.ts";
 import { machineError } from "../../../wire/machine-error.ts";
+import type { Reached } from "../../exchange/raw-bytes.ts";
 import { TcpConnection } from "../../../wire/tcp.ts";
 
 /** What is spoken on a plaintext connection. */
@@ -81,6 +83,8 @@ export interface PlainDial extends DialOptions {
   readonly ownPorts: ReadonlySet<number>;
   /** Where the name may lead; absent: anywhere. */
   readonly reach?: Reach | undefined;
+  /** Why nothing is sent on the connection, which has been made; absent: nothing stands against it. */
+  readonly refuses?: ((reached: Reached) => MeshError | undefined) | undefined;
 }
 
 /** Connects in plaintext. Rejects with an unprocessed MeshError. */
@@ -204,6 +208,15 @@ function connectTcp(options: PlainDial): Promise<Socket> {
         );
         return;
       }
+      const refused = options.refuses?.({
+        address: socket.remoteAddress ?? "",
+        port,
+        own: isHere(socket),
+      });
+      if (refused !== undefined) {
+        fail(refused);
+        return;
+      }
       settle();
       // The codec listens from the same turn on that this promise is taken up in; until then an error must have someone.
       socket.on("error", ignore);
@@ -231,8 +244,13 @@ function isOwn(socket: Socket, ownPorts: ReadonlySet<number>): boolean {
   return (
     socket.remotePort !== undefined &&
     ownPorts.has(socket.remotePort) &&
-    socket.remoteAddress === socket.localAddress
+    isHere(socket)
   );
+}
+
+/** A loopback address may be called from another one. */
+function isHere({ remoteAddress = "", localAddress }: Socket): boolean {
+  return remoteAddress === localAddress || isLoopback(remoteAddress);
 }
 
 function connectFailure(where: string, error: Error): MeshError {

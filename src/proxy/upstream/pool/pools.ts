@@ -7,6 +7,7 @@ import {
 } from "../../../core/shared/shared-state.ts";
 import type { SpiffeUri } from "../../../core/units.ts";
 import { MeshError } from "../../../mesh/errors.ts";
+import type { Reached } from "../../exchange/raw-bytes.ts";
 import type { Reach } from "../../../runtime/fetch/guarded-lookup.ts";
 import type { Watch } from "../../../core/watch.ts";
 import type { Credentials } from "../../../identity/credentials.ts";
@@ -66,6 +67,8 @@ export interface PoolsOptions {
   readonly linkProtocol: Protocol;
   /** Ports that this process listens on. */
   readonly ownPorts: ReadonlySet<number>;
+  /** Why no bytes that nobody parses go there; absent: nothing stands against it. */
+  readonly refusesBytes?: (reached: Reached) => MeshError | undefined;
   /** A limit of a connection's codec acted; for a metric. */
   readonly onLimit?: (limit: string) => void;
   /** Absent: this worker is the only one. */
@@ -243,8 +246,12 @@ class AllPools implements Pools {
     };
     if (place.kind === "plain") {
       const { protocol, claim, reach } = place;
-      const { ownPorts } = this.#options;
-      return dialPlain({ ...common, protocol, ownPorts, claim, reach });
+      const { ownPorts, refusesBytes } = this.#options;
+      return dialPlain({
+        ...common,
+        ...{ protocol, ownPorts, claim, reach },
+        refuses: protocol === "tcp" ? refusesBytes : undefined,
+      });
     }
     if (place.kind === "tls") {
       const { ownPorts } = this.#options;

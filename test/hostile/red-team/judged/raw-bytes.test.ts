@@ -185,6 +185,21 @@ const WAYS: readonly Way[] = [
         CONNECT(`127.0.0.1:${pair.instances[0]?.appPort ?? 0}`),
       ),
   },
+  // The system's resolver takes each of them for this machine.
+  ...[
+    ...["localhost", "127.1", "0x7f000001", "2130706433", "017700000001"],
+    ...["0", "0.0.0.0", "[::ffff:127.0.0.1]", "LOCALHOST."],
+  ].flatMap((host): Way[] =>
+    (["caller", "callee"] as const).map((side) => ({
+      name: `CONNECT to ${host} at the ${side}'s sidecar`,
+      expected: "405",
+      go: (pair) =>
+        inHttp1(
+          plain(pair[side].ports.outbound),
+          CONNECT(`${host}:${pair.instances[0]?.appPort ?? 0}`),
+        ),
+    })),
+  ),
   {
     name: "the local application's TLS at an upstream's port",
     expected: "closed",
