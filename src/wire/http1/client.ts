@@ -68,6 +68,8 @@ class Http1ClientConnection
   #stream: Http1ClientStream | undefined;
   /** The connection may carry another request after this one. */
   #reusable = true;
+  /** It has carried an exchange already. */
+  #reused = false;
   /** Why the connection ended, where it was not in order. */
   #failure: MeshError | undefined;
 
@@ -251,6 +253,12 @@ class Http1ClientConnection
       stream.receiver.informational(head);
       return true;
     }
+    if (head.status === 408 && !response.keepAlive && this.#isLate(stream)) {
+      this.#fail(
+        this.#reset("the endpoint ended an idle connection with a 408"),
+      );
+      return false;
+    }
     this.keepAlive = response.keepAliveTimeout;
     // Whether bytes follow a handshake that was not taken is not left to guess.
     if (!response.keepAlive || stream.head.protocol !== undefined)
@@ -273,6 +281,11 @@ class Http1ClientConnection
     }
   }
 
+  /** A 408 to a whole request on a reused connection is about the time before it: the request has crossed it, and gets none of its own. */
+  #isLate(stream: Http1ClientStream): boolean {
+    return this.#reused && stream.requestEnded;
+  }
+
   #bodyEnded(stream: Http1ClientStream): void {
     this.#responseEnded(stream);
     stream.receiver.end(this.#reader.trailers);
@@ -291,6 +304,7 @@ class Http1ClientConnection
   }
 
   #release(stream: Http1ClientStream): void {
+    this.#reused = true;
     stream.complete();
     this.#stream = undefined;
     this.#state = "idle";

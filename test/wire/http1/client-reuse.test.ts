@@ -2,7 +2,7 @@
 import t from "tap";
 import { MeshError } from "../../../src/mesh/errors.ts";
 import { clientSide } from "../../support/http1/harness.ts";
-import { until } from "../../support/meshes/pair.ts";
+import { until, withPair } from "../../support/meshes/pair.ts";
 
 const OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -151,5 +151,66 @@ void t.test(
       t.equal(error.unprocessed, true);
       t.strictSame(response.events, ["abort STREAM_REFUSED"]);
     }
+  },
+);
+
+/** As Node's server says it of a connection on which no request came in time. */
+const LATE = "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n";
+
+for (const { what, reused, whole, expected } of [
+  { what: "a whole request", reused: true, whole: true, expected: "aborted" },
+  { what: "half a request", reused: true, whole: false, expected: 408 },
+  { what: "the first request", reused: false, whole: true, expected: 408 },
+])
+  void t.test(`a 408 that crosses ${what}`, async (t) => {
+    const side = await clientSide(t);
+    if (reused) {
+      const { response } = side.send({ path: "/first" });
+      side.peer.send(OK);
+      await response.done();
+    }
+    const { response } = whole
+      ? side.send({ path: "/second" })
+      : side.send({ path: "/second", method: "POST", contentLength: 6 }, false);
+    await side.peer.until("/second");
+    side.peer.send(LATE);
+    await until(
+      () => response.response !== undefined || response.error !== undefined,
+    );
+    t.equal(response.response?.status ?? "aborted", expected);
+    if (expected === "aborted")
+      t.match(response.error, {
+        code: "UPSTREAM_RESET",
+        message: /ended an idle connection with a 408/,
+      });
+    t.equal(side.connection.capacity, 0);
+  });
+
+void t.test(
+  "a 408 for an idle connection is no answer to the next call",
+  async (t) => {
+    let late = 0;
+    await withPair(
+      {
+        rawApp: () => (socket) => {
+          let requests = 0;
+          socket.on("error", () => undefined);
+          socket.on("data", () => {
+            requests += 1;
+            if (requests === 1) socket.write(OK);
+            else {
+              late += 1;
+              socket.end(LATE);
+            }
+          });
+        },
+      },
+      async (pair) => {
+        t.equal((await pair.call()).status, 200);
+        const { status, text } = await pair.call();
+        t.equal(status, 200, text);
+        t.equal(late, 1, "a new connection carries it");
+      },
+    );
   },
 );
