@@ -30,7 +30,7 @@ export interface RequestHead {
   readonly fields: Fields;
   /** Bytes of the body where they were declared; undefined where framing alone tells. */
   readonly contentLength: number | undefined;
-  /** The caller takes trailers (TE: trailers). HTTP/2 callers always do. */
+  /** The caller says that it takes trailers (TE: trailers); the next hop hears it. Trailers that come are passed on in any case. */
   readonly acceptsTrailers: boolean;
   /** The target is in absolute form, in HTTP/1: the other end is used as an HTTP proxy. */
   readonly absoluteForm: boolean;

@@ -56,6 +56,8 @@ class Special {
   /** There is an Expect, and all that is expected is 100-continue. */
   awaits = false;
   expected = true;
+  /** It says that it takes trailers. */
+  trailers = false;
 
   /** Takes a field that is not ordinary. Returns why it cannot stand there, where it cannot. */
   take({ kind, value, name, of }: WireField): Flaw | undefined {
@@ -93,6 +95,7 @@ class Special {
         this.length = value;
         return undefined;
       case Kind.TE:
+        this.trailers = true;
         return undefined;
       case Kind.EXPECT:
         // Two of them are a list, which is not 100-continue.
@@ -162,7 +165,7 @@ export function readRequestHead(
     protocol,
     fields: rest,
     contentLength,
-    acceptsTrailers: true,
+    acceptsTrailers: special.trailers,
     absoluteForm: false,
   };
 }
