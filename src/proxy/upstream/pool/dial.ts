@@ -165,7 +165,7 @@ function codecOn(
 }
 
 function connectTcp(options: PlainDial): Promise<Socket> {
-  const { clock, address, port, timeoutMs, signal, ownPorts, reach } = options;
+  const { clock, address, port, timeoutMs, signal, reach } = options;
   const where = formatHostPort(address, port);
   return new Promise((resolve, reject) => {
     if (signal.aborted) {
@@ -199,20 +199,7 @@ function connectTcp(options: PlainDial): Promise<Socket> {
     const onAbort = (): void => fail(signal.reason as Error);
     const onError = (error: Error): void => fail(connectFailure(where, error));
     const onConnect = (): void => {
-      if (isOwn(socket, ownPorts)) {
-        fail(
-          new MeshError("LOOP", `${where} is this sidecar's own listener`, {
-            source: "downstream",
-            unprocessed: true,
-          }),
-        );
-        return;
-      }
-      const refused = options.refuses?.({
-        address: socket.remoteAddress ?? "",
-        port,
-        own: isHere(socket),
-      });
+      const refused = refusal(socket, options);
       if (refused !== undefined) {
         fail(refused);
         return;
@@ -237,6 +224,21 @@ function connectTcp(options: PlainDial): Promise<Socket> {
     socket.on("error", onError);
     signal.addEventListener("abort", onAbort, { once: true });
   });
+}
+
+/** Why nothing is sent on a connection that has been made: its other end is not what the name was taken for. */
+function refusal(
+  socket: Socket,
+  { address, port, ownPorts, refuses }: PlainDial,
+): MeshError | undefined {
+  if (isOwn(socket, ownPorts))
+    return new MeshError(
+      "LOOP",
+      `${formatHostPort(address, port)} is this sidecar's own listener`,
+      { source: "downstream", unprocessed: true },
+    );
+  const { remoteAddress = "" } = socket;
+  return refuses?.({ address: remoteAddress, port, own: isHere(socket) });
 }
 
 /** The same host and one of our ports: a request sent there would come back for ever. */
