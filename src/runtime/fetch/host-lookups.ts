@@ -91,7 +91,7 @@ function tooMany(host: string): Error {
 }
 
 const lookups = new HostLookups(
-  (host, done) => dns.lookup(host, { all: true, order: "verbatim" }, done),
+  (host, done) => dns.lookup(host, { all: true }, done),
   systemClock,
 );
 

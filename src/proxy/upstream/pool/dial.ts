@@ -266,7 +266,7 @@ function connectFailure(where: string, error: Error): MeshError {
   if (code === "ENOTFOUND" || code === "EAI_AGAIN")
     return new MeshError(
       "UNKNOWN_DESTINATION",
-      `${where} is not a service of the mesh and the name does not resolve (${code})`,
+      `${where}: the name does not resolve (${code})`,
       { source: "upstream", unprocessed: true, cause: error },
     );
   return (

@@ -1,4 +1,5 @@
-/** A connection that was made while the event loop stood still is there, however late the loop hears of it. */
+/** A connection that was made while the event loop stood still is there, however late the loop hears of it; one that fails says whether its name resolved. */
+import dns from "node:dns";
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import { once } from "node:events";
@@ -16,10 +17,11 @@ function nothing(): void {
 function dialTo(
   port: number,
   clock: ReturnType<typeof fakeClock>,
+  address = "127.0.0.1",
 ): ReturnType<typeof dialPlain> {
   return dialPlain({
     clock,
-    address: "127.0.0.1",
+    address,
     port,
     timeoutMs: TIMEOUT,
     observer: { available: nothing, closed: nothing, draining: nothing },
@@ -43,4 +45,18 @@ void t.test("the time-out passes in the turn of the connection", async (t) => {
   const connection = await dialled;
   connection.destroy();
   t.equal(clock.pending, 0);
+});
+
+void t.test("a name server that does not answer", async (t) => {
+  const shape: { lookup: unknown } = dns;
+  const real = shape.lookup;
+  shape.lookup = nothing;
+  t.teardown(() => (shape.lookup = real));
+  const clock = fakeClock();
+  const dialled = dialTo(80, clock, "silent.test");
+  clock.advance(TIMEOUT);
+  await t.rejects(dialled, {
+    code: "CONNECT_TIMEOUT",
+    message: /silent\.test:80: the name did not resolve within 1000 ms/,
+  });
 });
