@@ -14,10 +14,14 @@ export interface AskedServer {
   hears(count: number): Promise<void>;
 }
 
-/** `reply` gives undefined where there is to be none. */
+/** `reply` gives undefined where there is to be none. `at`: the system's resolver asks port 53 alone. */
 export async function nameServer(
-  t: Test,
+  t: Pick<Test, "teardown">,
   reply: (bytes: Buffer, by: "udp" | "tcp") => Buffer | undefined,
+  at: { readonly host: string; readonly port: number } = {
+    host: "127.0.0.1",
+    port: 0,
+  },
 ): Promise<AskedServer> {
   const heard: (readonly ["udp" | "tcp", Buffer])[] = [];
   const waiting: { readonly count: number; readonly go: () => void }[] = [];
@@ -34,7 +38,7 @@ export async function nameServer(
     });
     socket.on("data", (bytes: Buffer) => reader.read(bytes));
   });
-  server.listen(0, "127.0.0.1");
+  server.listen(at.port, at.host);
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
   const socket = createSocket("udp4");
@@ -42,14 +46,14 @@ export async function nameServer(
     const answer = hear("udp", bytes);
     if (answer !== undefined) socket.send(answer, from.port, from.address);
   });
-  socket.bind(port, "127.0.0.1");
+  socket.bind(port, at.host);
   await once(socket, "listening");
   t.teardown(() => {
     server.close();
     socket.close();
   });
   return {
-    ...{ host: "127.0.0.1", port, heard },
+    ...{ host: at.host, port, heard },
     hears: (count) =>
       new Promise((resolve) => {
         if (heard.length >= count) resolve();

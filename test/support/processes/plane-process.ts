@@ -35,6 +35,8 @@ export async function startPlane(
   state: string,
   options: WherryOptions & {
     readonly ports?: { readonly api: string; readonly push: string };
+    /** Options of the command besides. */
+    readonly more?: readonly string[];
   } = {},
 ): Promise<PlaneProcess> {
   const { api: apiAddress = "127.0.0.1:0", push: pushAddress = "127.0.0.1:0" } =
@@ -43,6 +45,7 @@ export async function startPlane(
     [
       ...["control-plane", "--state", state, "--profile", "development"],
       ...["--api", apiAddress, "--push", pushAddress],
+      ...(options.more ?? []),
     ],
     options,
   );

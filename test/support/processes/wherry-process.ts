@@ -67,7 +67,11 @@ export function startWherry(
   const pipe = openPipe();
   const child: ChildProcess = spawn(command, rest, {
     cwd: ROOT,
-    env: cleanEnvironment(options.environment ?? {}),
+    // Without it Node would begin again, as without the flags.
+    env: cleanEnvironment({
+      UV_THREADPOOL_SIZE: "16",
+      ...options.environment,
+    }),
     stdio: ["ignore", "ignore", pipe.writeEnd],
   });
   pipe.started();
