@@ -180,6 +180,37 @@ void t.test("a limit named as another's place has a bucket of its own", (t) => {
   t.end();
 });
 
+void t.test("a limit counts whichever of several parameters it means", (t) => {
+  const rateLimit: RateLimitSpec = {
+    routes: [
+      {
+        matches: [{ queryParams: [{ name: "batch", value: "1" }] }],
+        requests: 1,
+        interval: "1m",
+        name: "batch",
+      },
+    ],
+  };
+  const to = (query: string): Call => ({ target: `/?${query}` });
+  t.strictSame(
+    play(limited(rateLimit), [
+      to("batch=1"),
+      to("batch=0&batch=1"),
+      to("batch=%31&batch=0"),
+      to("batch=0"),
+      {},
+    ]),
+    [
+      "pass",
+      "rateLimit.routes batch",
+      "rateLimit.routes batch",
+      "pass",
+      "pass",
+    ],
+  );
+  t.end();
+});
+
 void t.test("a key of several lines is one bucket, whatever they say", (t) => {
   const rateLimit: RateLimitSpec = {
     requests: 1,

@@ -6,7 +6,7 @@ import type {
   QueryMatch,
 } from "../../resources/http-route/spec.ts";
 import { anyReading, type HeaderLines } from "../../mesh/header-readings.ts";
-import { readQuery } from "../../core/text/query.ts";
+import { decodeQuery, parametersOf, readQuery } from "../../core/text/query.ts";
 
 /** What a router reads of a request. */
 export interface RoutedRequest {
@@ -38,7 +38,7 @@ export interface RouteEntry<D> {
   readonly match: HTTPRouteMatch;
   /** Among regular expressions, before all else: the lower goes first. Kinds of routes that have an order of their own there use it. */
   readonly rank?: number;
-  /** The match limits requests: one reading of a header that fits is enough, for the application may go by that one. */
+  /** The match limits requests: one reading of a header or parameter that fits is enough, for the application may go by that one. */
   readonly limits?: true;
   /** Shares of the requests; one at least has a weight above 0. */
   readonly targets: readonly { readonly weight: number; readonly to: D }[];
@@ -100,7 +100,9 @@ export function compileEntry<D>(
     entry.match.queryParams ?? [],
     (name) => name,
     "query parameter",
-    (name) => (request) => parameter(request, name),
+    entry.limits === true
+      ? parameterOf
+      : (name) => (request) => parameter(request, name),
   );
   return {
     entry,
@@ -154,6 +156,20 @@ function readingOf(name: string, matches: ValueMatcher): Condition["read"] {
     return typeof readings === "string"
       ? readings
       : (readings?.find(matches) ?? request.header(name));
+  };
+}
+
+/** The value that matches of those under the name, where one does: some applications go by the first, others by the last. */
+function parameterOf(name: string, matches: ValueMatcher): Condition["read"] {
+  return ({ query }) => {
+    let first: string | undefined;
+    for (const parameter of parametersOf(query)) {
+      if (parameter.name !== name) continue;
+      const value = decodeQuery(parameter.value);
+      if (matches(value)) return value;
+      first ??= value;
+    }
+    return first;
   };
 }
 
