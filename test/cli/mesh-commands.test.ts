@@ -226,6 +226,20 @@ shop/a-1 (version 0.1.0, schema 1) does not know all of 1 resource:
   },
 );
 
+void t.test("status: a certificate that two addresses call with", async (t) => {
+  const sidecars = [sidecar("a-1", { copy: "10.0.0.9" })];
+  const server = await withServer(t, (_request, response) =>
+    response.end(JSON.stringify({ ...STATUS, unconfirmed: [], sidecars })),
+  );
+  const { out } = await runCli(["status", "--server", server], {
+    environment: { WHERRY_TOKEN: "any" },
+  });
+  t.match(
+    out,
+    /shop\/a-1 calls from .* and from 10\.0\.0\.9 with the same certificate: .*delete the state directory on one/,
+  );
+});
+
 void t.test(
   "status: a row a sidecar, refusals with their reason, advice",
   async (t) => {

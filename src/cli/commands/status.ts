@@ -115,7 +115,7 @@ function render(status: MeshStatus, paint: Paint): string {
           `${paint("red", `${namespace}/${name}`)} refused revision ${refused.version.revision} of store ${refused.version.store}, ${age(now - refused.at)} ago:\n  ${inOneLine(refused.reason)}\n`,
         ],
   );
-  return `${head}\n${table(["SIDECAR", "STATE", "WORKLOAD", "REVISION", "CONFIG", "HOLDS", "AGE", "CERTIFICATE ENDS"], rows)}${refusals.length === 0 ? "" : `\n${refusals.join("")}`}${unreadyOf(status, paint)}${unreadOf(status, paint)}${unconfirmedOf(status, paint)}${adviceOf(status)}`;
+  return `${head}\n${table(["SIDECAR", "STATE", "WORKLOAD", "REVISION", "CONFIG", "HOLDS", "AGE", "CERTIFICATE ENDS"], rows)}${refusals.length === 0 ? "" : `\n${refusals.join("")}`}${copiesOf(status, paint)}${unreadyOf(status, paint)}${unreadOf(status, paint)}${unconfirmedOf(status, paint)}${adviceOf(status)}`;
 }
 
 /** Before everything else: a search for the cause of trouble shall not miss what was made on purpose. */
@@ -135,6 +135,18 @@ function workloadOf(sidecar: SidecarStatus, paint: Paint): string {
   return sidecar.lease.unreadyPorts === undefined
     ? "ready"
     : paint("yellow", "partly ready");
+}
+
+/** Two hosts with one state directory take turns. */
+function copiesOf({ sidecars }: MeshStatus, paint: Paint): string {
+  const lines = sidecars.flatMap(({ namespace, name, peer, copy }) =>
+    copy === undefined
+      ? []
+      : [
+          `${paint("red", `${namespace}/${name}`)} calls from ${peer} and from ${copy} with the same certificate: if these are two hosts, its state directory was copied; delete the state directory on one of them, and enrol it anew under another name\n`,
+        ],
+  );
+  return lines.length === 0 ? "" : `\n${lines.join("")}`;
 }
 
 /** What sidecars say of applications that they cannot reach. */

@@ -276,6 +276,11 @@ const SIDECAR = Type.Object(
     connectedSince: WALL,
     disconnectedAt: Type.Optional(WALL),
     peer: Type.String(),
+    copy: Type.Optional(
+      Type.String({
+        description: "another address that calls with the same certificate",
+      }),
+    ),
     acknowledged: Type.Optional(VERSION),
     configReceivedAt: Type.Optional(WALL),
     refused: Type.Optional(

@@ -16,6 +16,7 @@ import type { Registry } from "../registry/registry.ts";
 import type { Entry } from "./catalogue/item.ts";
 import type { View } from "./catalogue/scopes.ts";
 import type { Feed } from "./feed.ts";
+import { GrpcError } from "./grpc.ts";
 import { workloadOf, type Peer } from "./peer.ts";
 import { Session } from "./session.ts";
 import type { Counters, SessionOptions } from "./session-options.ts";
@@ -43,11 +44,18 @@ export interface SidecarsOptions {
 const MOST_DEPARTED = 10_000;
 /** Milliseconds. */
 const DEPARTED_FOR = 3_600_000;
+/** Milliseconds for which a stream that took another address's place keeps it: a copied state directory moves the store, and sends all anew, each time. */
+export const COPY_WAITS = 60_000;
 
 export class Sidecars implements Omit<PushStatus, "statistics" | "inForce"> {
   readonly #options: SidecarsOptions;
   readonly #sessions = new Map<View, Session>();
   readonly #keys = new Map<string, Session>();
+  /** By the key of an open stream: when it took the place of one from another address, and that address. */
+  readonly #copies = new Map<
+    string,
+    { readonly since: MonotonicMs; readonly address: string }
+  >();
   /** Streams of each instance, the newest last. */
   readonly #instances = new Map<string, readonly Session[]>();
   /** The same instances, by "NAMESPACE/NAME". */
@@ -100,10 +108,25 @@ export class Sidecars implements Omit<PushStatus, "statistics" | "inForce"> {
   ): void {
     const { registry, logger, ...rest } = this.#options;
     const sidecar = workloadOf(peer);
-    // The same key twice is one sidecar, back before its old connection was missed.
-    this.#keys
-      .get(peer.key)
-      ?.end(status.ABORTED, "the same sidecar has opened a newer stream");
+    // The same key twice is one sidecar, back before its old connection was missed; or a copy of it.
+    const older = this.#keys.get(peer.key);
+    const moved = older !== undefined && older.peer.source !== peer.source;
+    const now = this.#options.clock.now();
+    const { since = -Infinity } = this.#copies.get(peer.key) ?? {};
+    if (moved && now - since < COPY_WAITS) {
+      this.#copies.set(peer.key, { since, address: peer.source });
+      const reason = sameKey(sidecar, older.peer.source);
+      call.emit("error", new GrpcError(status.ABORTED, reason));
+      return;
+    }
+    older?.end(status.ABORTED, sameKey(sidecar, peer.source));
+    if (moved) {
+      this.#copies.set(peer.key, { since: now, address: older.peer.source });
+      logger.warn(
+        { sidecar, addresses: [older.peer.source, peer.source] },
+        sameKey(sidecar, peer.source),
+      );
+    }
     const release = registry.hold(peer);
     const session = new Session({
       ...rest,
@@ -181,7 +204,7 @@ export class Sidecars implements Omit<PushStatus, "statistics" | "inForce"> {
 
   sidecar(namespace: string, name: string): SidecarStatus | undefined {
     const [oldest] = [...this.#named.get(`${namespace}/${name}`)]
-      .flatMap((instance) => this.#newest(instance)?.status ?? [])
+      .flatMap((instance) => this.#connected(instance) ?? [])
       .sort(byName);
     return oldest === undefined ? undefined : this.#withLease(oldest);
   }
@@ -239,14 +262,21 @@ export class Sidecars implements Omit<PushStatus, "statistics" | "inForce"> {
 
   /** Undefined where it left too long ago. */
   #statusOf(instance: string): SidecarStatus | undefined {
-    const newest = this.#newest(instance);
+    const connected = this.#connected(instance);
     const departed = this.#departed.get(instance);
-    if (newest === undefined && departed !== undefined) {
+    if (connected === undefined && departed !== undefined) {
       const { gone, at } = departed;
       if (at >= this.#options.clock.now() - DEPARTED_FOR) return gone;
     }
     this.#departed.delete(instance);
-    return newest?.status;
+    return connected;
+  }
+
+  #connected(instance: string): SidecarStatus | undefined {
+    const newest = this.#newest(instance);
+    if (newest === undefined) return undefined;
+    const copy = this.#copies.get(newest.peer.key)?.address;
+    return copy === undefined ? newest.status : { ...newest.status, copy };
   }
 
   #newest(instance: string): Session | undefined {
@@ -275,8 +305,10 @@ export class Sidecars implements Omit<PushStatus, "statistics" | "inForce"> {
     } else this.#instances.set(instance, left);
     left.at(-1)?.view.counts.setCounted(true);
     this.#sessions.delete(session.view);
-    if (this.#keys.get(session.peer.key) === session)
+    if (this.#keys.get(session.peer.key) === session) {
       this.#keys.delete(session.peer.key);
+      this.#copies.delete(session.peer.key);
+    }
   }
 
   #depart(session: Session): void {
@@ -308,6 +340,10 @@ export class Sidecars implements Omit<PushStatus, "statistics" | "inForce"> {
       },
     };
   }
+}
+
+function sameKey(sidecar: string, address: string): string {
+  return `${sidecar} has a stream from ${address} with the same certificate: if that is another host, its state directory was copied; delete the state directory on one of the two, and enrol it anew under another name`;
 }
 
 /** A name is one instance's of its identity alone. */

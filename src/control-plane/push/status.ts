@@ -27,6 +27,8 @@ export interface SidecarStatus {
   readonly disconnectedAt?: number;
   /** The address from which it called. */
   readonly peer: string;
+  /** Another address that calls with the same certificate; absent where there is none. */
+  readonly copy?: string;
   /** The config that it acknowledged last, on this stream or, as it says itself, before. */
   readonly acknowledged?: ConfigVersion;
   /** Wall milliseconds at which it received the config in force, or confirmed it last. */

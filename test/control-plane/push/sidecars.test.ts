@@ -1,5 +1,6 @@
 /** The sidecars of a push port, looked at from outside: all of them in slices, and one by its name. */
 import { EventEmitter } from "node:events";
+import { status } from "@grpc/grpc-js";
 import t from "tap";
 import {
   AT_ONCE,
@@ -7,8 +8,10 @@ import {
   LONGEST_DEBT,
 } from "../../../src/control-plane/push/asked/debts.ts";
 import { startFeed } from "../../../src/control-plane/push/feed.ts";
+import type { GrpcError } from "../../../src/control-plane/push/grpc.ts";
 import type { Peer } from "../../../src/control-plane/push/peer.ts";
 import {
+  COPY_WAITS,
   Sidecars,
   type SidecarsOptions,
 } from "../../../src/control-plane/push/sidecars.ts";
@@ -22,6 +25,10 @@ interface Port {
   readonly clock: FakeClock;
   /** Opens the stream of a sidecar; the result ends it. */
   readonly open: (name: string, account?: string, asks?: boolean) => () => void;
+  /** A stream of web-1 with one certificate, whatever the address; `ended`: with which error. */
+  readonly calls: (source: string) => {
+    ended(): { readonly code: status; readonly details: string } | undefined;
+  };
 }
 
 async function port(
@@ -58,7 +65,15 @@ async function port(
     if (asks) call.emit("data", { ...REQUEST, node, subscribe: ["self"] });
     return () => call.emit("close");
   };
-  return { sidecars, clock, open };
+  const calls: Port["calls"] = (source) => {
+    let error: { code: status; details: string } | undefined;
+    const call = Object.assign(new EventEmitter(), { write: () => true });
+    call.on("error", (thrown: GrpcError) => (error = thrown));
+    const from = { ...peer("web-1", "web", "copied"), source };
+    sidecars.open(from, call as never, feed);
+    return { ended: () => error };
+  };
+  return { sidecars, clock, open, calls };
 }
 
 function peer(name: string, serviceAccount: string, key: string): Peer {
@@ -75,6 +90,43 @@ function peer(name: string, serviceAccount: string, key: string): Peer {
     address: "127.0.0.1:1",
   };
 }
+
+void t.test(
+  "two hosts with one state directory change places once a minute, and hear why",
+  async (t) => {
+    const { sidecars, clock, calls } = await port(t);
+    const first = calls("10.0.0.1");
+    t.equal(sidecars.sidecar("shop", "web-1")?.copy, undefined);
+    const second = calls("10.0.0.2");
+    t.match(first.ended(), {
+      code: status.ABORTED,
+      details: /from 10\.0\.0\.2 .*delete the state directory/,
+    });
+    let takeOvers = 0;
+    for (let seconds = 0; seconds < 40; seconds += 1) {
+      const again = calls("10.0.0.1");
+      t.match(
+        again.ended()?.details,
+        /shop\/web-1 has a stream from 10\.0\.0\.2/,
+      );
+      if (second.ended() !== undefined) takeOvers += 1;
+      clock.advance(1000);
+    }
+    t.equal(takeOvers, 0);
+    t.match(sidecars.sidecar("shop", "web-1"), {
+      copy: "10.0.0.1",
+      connected: true,
+    });
+    const third = calls("10.0.0.2");
+    t.ok(second.ended(), "back from the same address");
+    t.notOk(third.ended());
+    clock.advance(COPY_WAITS);
+    const moved = calls("10.0.0.1");
+    t.match(third.ended()?.details, /from 10\.0\.0\.1/);
+    t.notOk(moved.ended());
+    t.equal(sidecars.sidecar("shop", "web-1")?.copy, "10.0.0.2");
+  },
+);
 
 const MANY = 2000;
 
