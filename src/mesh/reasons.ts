@@ -257,7 +257,7 @@ const TABLE = {
   },
   DRAINING: {
     text: "this proxy is shutting down",
-    hint: "Call another instance.",
+    hint: "Call another instance; one that was sent before may have been executed, so repeat it only where that does no harm.",
     response: { status: 503, grpc: "UNAVAILABLE", retryAfter: true },
     fault: "proxy",
     reset: "CANCEL",
