@@ -75,9 +75,11 @@ void t.test("external hosts, keys and providers", needsRoot, async (t) => {
   const silent = ["api", "1", "2", "3"].map((name) =>
     calls(`${name}.silent.test`),
   );
-  // With a thread for each of these, and two in all, it would be CONNECT_TIMEOUT.
+  // Their connections would hold all threads that resolve names, had each of them a look-up of its own.
+  const asked = Array.from({ length: 12 }, () => comesIn("/asked/silent"));
   const good = await calls("api.good.test");
   t.equal(good.status, 200, good.text);
+  for (const { status } of await Promise.all(asked)) t.equal(status, 403);
   const typo = await calls("orders-typo.nxdomain.test");
   t.match(typo, { status: 502, text: ROWS.nxdomain[3] }, "below a wildcard");
   for (const { status, text } of await Promise.all(silent)) {
@@ -87,13 +89,16 @@ void t.test("external hosts, keys and providers", needsRoot, async (t) => {
   await Promise.all(
     FAULTS.map(async (fault) => {
       const [outside, keys, provider, said] = ROWS[fault];
-      const called = calls(`api.${fault}.test`);
+      // Above: whether a call or the resolver gives up first is chance by now.
+      const isSilent = fault === "silent";
+      const called = isSilent ? undefined : calls(`api.${fault}.test`);
       const asked = comesIn(`/asked/${fault}`);
       t.equal((await withToken(fault)).status, keys, `keys, ${fault}`);
       t.equal((await asked).status, provider, `provider, ${fault}`);
-      const { status, text } = await called;
-      t.match(text, said, fault);
-      t.equal(status, outside, `outside, ${fault}`);
+      const got = await called;
+      if (got === undefined) return;
+      t.match(got.text, said, fault);
+      t.equal(got.status, outside, `outside, ${fault}`);
     }),
   );
   t.equal((await comesIn("/")).text, "web", "it serves");

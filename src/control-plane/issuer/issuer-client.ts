@@ -5,6 +5,7 @@ import { readSecret, readTrusted } from "../../core/secret-file.ts";
 import { isObject } from "../../core/text/json.ts";
 import { isExposed } from "../../core/text/network.ts";
 import { textWithin } from "../../core/text/text-within.ts";
+import { lookupOf } from "../../runtime/fetch/guarded-lookup.ts";
 import type { Bytes } from "../../core/units.ts";
 
 export interface IssuerServer {
@@ -30,6 +31,8 @@ export class IssuerStatus extends Error {
 const LONGEST = 256 * 1024;
 const MOST_TOLD = 300;
 const CONNECTIONS = 16;
+/** They share look-ups: each would hold a thread of its own while no name server responds. */
+const lookup = lookupOf("", undefined);
 /** Milliseconds. */
 const CONNECT = 5000;
 const KEEP_ALIVE = 4000;
@@ -123,6 +126,7 @@ export class IssuerClient {
       keepAliveMaxTimeout: KEEP_ALIVE,
       connect: {
         timeout: CONNECT,
+        lookup,
         ...(ca === undefined ? {} : { ca }),
         ...(cert === undefined ? {} : { cert, key }),
       },

@@ -6,6 +6,7 @@ import type { buildConnector, Dispatcher, Pool } from "undici";
 import { messageOf } from "../../../core/errors.ts";
 import { formatHost, splitHostPort } from "../../../core/text/host-port.ts";
 import { late } from "../../../runtime/late.ts";
+import { lookupOf } from "../../../runtime/fetch/guarded-lookup.ts";
 import { readFirst } from "../../../runtime/fetch/read-first.ts";
 import {
   isWritable,
@@ -116,7 +117,7 @@ async function openPool(
       // Each connection has one question at a time, and what is read on it belongs to that.
       factory(origin, options) {
         const line = new StatusLine();
-        const connect = connector(undici, tls, proven, line);
+        const connect = connector(undici, { host, tls }, proven, line);
         const client = new undici.Client(origin, { ...options, connect });
         const dispatch = client.dispatch.bind(client);
         client.dispatch = (asked: Requested, handler) => {
@@ -138,12 +139,16 @@ function isNo(status: number | undefined): status is number {
 /** Its connections read an early response before they fail: a denial may come before all of the request was read. */
 function connector(
   undici: { readonly buildConnector: typeof buildConnector },
-  tls: ProviderTls | undefined,
+  {
+    host,
+    tls,
+  }: { readonly host: string; readonly tls: ProviderTls | undefined },
   proven: ProvenName | undefined,
   line: StatusLine,
 ): buildConnector.connector {
   const connect = undici.buildConnector({
     allowH2: false,
+    lookup: lookupOf(host, undefined),
     ...(proven === undefined ? {} : { checkServerIdentity: proven.check }),
     ...(tls?.trustBundle === undefined ? {} : { ca: tls.trustBundle }),
   });
