@@ -1,25 +1,27 @@
 /** What a written or removed security policy, or a removed Service of one, does to the workloads and calls of the mesh, as warnings. */
-import { inSlices, type Pause } from "../core/slices.ts";
+import { inSlices, type Pause, type Steps } from "../core/slices.ts";
 import { AUTHORIZATION_POLICY } from "../resources/authorization-policy/schema.ts";
 import type { AuthorizationPolicyResource } from "../resources/authorization-policy/spec.ts";
+import { namespaceOf } from "../resources/cross-checks/relations.ts";
 import {
   formatKey,
+  formatName,
   keyOf,
+  ROOT_NAMESPACE,
   type Resource,
   type ResourceKey,
 } from "../resources/envelope.ts";
 import { isKind, type Problem } from "../resources/kind.ts";
 import { PEER_AUTHENTICATION } from "../resources/peer-authentication/schema.ts";
+import type { PolicyTargets } from "../resources/policy-targets.ts";
 import { SERVICE, type ServiceResource } from "../resources/service/schema.ts";
-import { WORKLOAD } from "../resources/workload/schema.ts";
 import {
   authenticationImpact,
   authorizationImpact,
   changed,
-  type ImpactContext,
   type PolicyChange,
 } from "./observed/impact.ts";
-import { leadingServices, NO_SERVICES } from "./observed/leading-services.ts";
+import { leadingServices } from "./observed/leading-services.ts";
 import type { ObservedCalls } from "./observed/observed-calls.ts";
 import {
   lossText,
@@ -82,7 +84,11 @@ export async function impactOfWrites(
     const lines = await authenticationImpact(
       aged,
       { before, after },
-      contextOf(mesh, observed, pause),
+      {
+        settings: settingsIn(mesh),
+        seen: seenWhere(aged, observed),
+        pause,
+      },
     );
     for (const [at, policy] of peers.entries()) put(policy, "spec", lines[at]);
   }
@@ -132,7 +138,7 @@ interface RemovalChange extends PolicyChange {
   readonly said: (line: string) => string;
 }
 
-function linesOf(
+async function linesOf(
   changes: readonly PolicyChange[],
   mesh: MeshView,
   observed: ObservedCalls,
@@ -144,34 +150,62 @@ function linesOf(
     AUTHORIZATION_POLICY,
   );
   const after = changed(before, changes);
-  const policies = [...before, ...after];
-  const context = {
-    ...contextOf(mesh, observed, pause),
-    leading: leadingServices(mesh, policies, services),
-  };
-  return authorizationImpact(changes, { before, after }, context);
-}
-
-function contextOf(
-  mesh: MeshView,
-  observed: ObservedCalls,
-  pause: Pause,
-): ImpactContext {
-  const seen = observed.at(() => true);
-  const workloads = new Map<string, ObservingWorkload>();
-  for (const { metadata } of mesh.list(WORKLOAD.kind)) {
-    const { namespace = "", name, labels = {} } = metadata;
-    workloads.set(`${namespace}/${name}`, { namespace, name, labels });
-  }
+  const meant = changes.flatMap((change) => [
+    ...(change.before === undefined ? [] : [change.before]),
+    ...(change.after === undefined ? [] : [change.after]),
+  ]);
+  const seen = seenWhere(meant, observed);
+  const workloads = await inSlices(workloadsFor(meant, mesh), pause);
   // What the certificate binds counts (trap 16).
   for (const { workload } of seen)
-    workloads.set(`${workload.namespace}/${workload.name}`, workload);
-  return {
-    settings: settingsIn(mesh),
-    workloads: [...workloads.values()],
-    leading: NO_SERVICES,
-    ...{ seen, pause },
-  };
+    workloads.set(formatName(workload.namespace, workload.name), workload);
+  return authorizationImpact(
+    changes,
+    { before, after },
+    {
+      settings: settingsIn(mesh),
+      workloads: [...workloads.values()],
+      leading: leadingServices(mesh, [...before, ...after], services),
+      ...{ seen, pause },
+    },
+  );
+}
+
+/** The calls of every workload that one of the policies may be for. */
+function seenWhere(
+  policies: readonly Resource<PolicyTargets>[],
+  observed: ObservedCalls,
+): ReturnType<ObservedCalls["at"]> {
+  const homes = new Set(policies.map(namespaceOf));
+  return observed.at(
+    ({ namespace }) => homes.has(namespace) || homes.has(ROOT_NAMESPACE),
+  );
+}
+
+/** By "NAMESPACE/NAME": every Workload that one of the policies may be for. A selector costs what it selects, not the mesh. */
+function* workloadsFor(
+  policies: readonly Resource<PolicyTargets>[],
+  mesh: MeshView,
+): Steps<Map<string, ObservingWorkload>> {
+  const found = new Map<string, ObservingWorkload>();
+  const reach = mesh.reach();
+  // Most policies have the same selector before and after.
+  const looked = new Set<string>();
+  for (const policy of policies) {
+    const home = namespaceOf(policy);
+    const wanted = policy.spec.selector?.matchLabels;
+    const look = JSON.stringify([home, wanted]);
+    if (looked.has(look)) continue;
+    looked.add(look);
+    for (const there of home === ROOT_NAMESPACE ? reach.namespaces() : [home])
+      for (const { metadata } of reach.inhabitants(there)?.workloads(wanted) ??
+        []) {
+        yield;
+        const { namespace = "", name, labels = {} } = metadata;
+        found.set(formatName(namespace, name), { namespace, name, labels });
+      }
+  }
+  return found;
 }
 
 function warningAt(path: string, message: string): Problem {

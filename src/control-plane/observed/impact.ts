@@ -5,6 +5,7 @@
 import {
   filterSteps,
   inSlices,
+  sortSteps,
   type Pause,
   type Steps,
 } from "../../core/slices.ts";
@@ -43,7 +44,7 @@ type SeenCalls = Omit<SeenAt<SeenCall>, "serviceAccount">;
 
 export interface ImpactContext {
   readonly settings: MeshSettings;
-  /** All that there are, whether anything was seen there or not. */
+  /** All that a change may concern, whether anything was seen there or not. */
   readonly workloads: readonly ObservingWorkload[];
   readonly seen: readonly SeenCalls[];
   /** Knows the Services that policies are for. */
@@ -150,14 +151,18 @@ async function closures(
     ...(closed.length === 0
       ? []
       : [
-          `is the first ALLOW of ${listed(closed)}: it closes them, and every call that no rule of an ALLOW matches is refused`,
+          `is the first ALLOW of ${listed(await inSlices(sortSteps(closed, byText), pause))}: it closes them, and every call that no rule of an ALLOW matches is refused`,
         ]),
     ...(opened.length === 0
       ? []
       : [
-          `was the last ALLOW of ${listed(opened)}: without it the Mesh's defaultAction decides there again`,
+          `was the last ALLOW of ${listed(await inSlices(sortSteps(opened, byText), pause))}: without it the Mesh's defaultAction decides there again`,
         ]),
   ];
+}
+
+function byText(left: string, right: string): number {
+  return left < right ? -1 : left > right ? 1 : 0;
 }
 
 /** The calls of the last hour that would fare otherwise. */
@@ -241,7 +246,7 @@ function droppedText(calls: number): readonly string[] {
 export async function authenticationImpact(
   written: readonly PeerAuthenticationResource[],
   sets: PolicySets<PeerAuthenticationResource>,
-  { settings, seen, pause }: ImpactContext,
+  { settings, seen, pause }: Pick<ImpactContext, "settings" | "seen" | "pause">,
 ): Promise<readonly (readonly string[])[]> {
   const refused = new Map<PeerAuthenticationResource, SeenCall[]>();
   for (const { workload, calls } of seen) {

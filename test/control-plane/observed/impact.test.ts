@@ -200,7 +200,7 @@ const TABLE: readonly (readonly [
     "the whole namespace's names what nobody calls too",
     [],
     [[undefined, authorizationPolicy("shop/a", { rules: [{}] })]],
-    [[/^is the first ALLOW of shop\/orders-1, shop\/idle-1: /]],
+    [[/^is the first ALLOW of shop\/idle-1, shop\/orders-1: /]],
   ],
 ];
 
