@@ -12,6 +12,10 @@ export function readCertificates(pem: string, what: string): X509Certificate[] {
   if (pem.length > LONGEST)
     throw new UserError(`${what}: over ${LONGEST} characters`);
   const blocks = pem.match(BLOCK) ?? [];
+  if (blocks.length === 0 && /-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(pem))
+    throw new UserError(
+      `${what}: it is a private key; are the files of certificate and key swapped?`,
+    );
   if (blocks.length === 0)
     throw new UserError(
       `${what}: no certificate found; give PEM text with "-----BEGIN CERTIFICATE-----"`,

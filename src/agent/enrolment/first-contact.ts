@@ -53,7 +53,11 @@ export class FirstContact {
     if (this.#wasSeen) return undefined;
     const { where } = this.#options;
     const [, within = reason] = WITHIN_GRPC.exec(reason) ?? [];
-    return `${where} cannot be reached: ${within}`;
+    // OpenSSL's words where the other end speaks something else, as the API's port does.
+    const why = within.includes("wrong version number")
+      ? "it does not speak TLS; give the port for sidecars (--push, 15012), not that of the API"
+      : within;
+    return `${where} cannot be reached: ${why}`;
   }
 
   /** Whether what a server presents (leaf first) leads to the root. Throws DerError where a certificate cannot be read. */
