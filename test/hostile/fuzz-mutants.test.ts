@@ -57,7 +57,13 @@ const byGrowth: Hunt = async (root) => {
 
 const HUNTS: readonly (readonly [Mutant, by: string, Hunt, finds: RegExp])[] = [
   [QUADRATIC_TRIM, "growth", byGrowth, /µs for \d+/],
-  [TUNNEL_TO_HTTP, "random requests", byRequests, /tunnel to a port for HTTP/],
+  [
+    TUNNEL_TO_HTTP,
+    "random requests",
+    byRequests,
+    // Where nothing listens, it comes as far as the dial.
+    /tunnel to a port for HTTP|refused 503 APPLICATION_UNREACHABLE, but/,
+  ],
   [TWO_LENGTHS, "random responses", byResponses, /two framings/],
   [QUADRATIC_TRIM, "random requests", byRequests, /holds the event loop for/],
   [LOWER_CASE_METHOD, "random requests", byRequests, /allowed|came to the app/],

@@ -43,7 +43,7 @@ const FAULTS: readonly Fault[] = [
   { name: "EROFS", take: readOnlyDatabase, parts: ["plane"], changes: [503] },
   {
     name: "EIO",
-    take: injectedCalls("fsync,fdatasync", "EIO"),
+    take: injectedCalls("fsync,fdatasync", "error=EIO"),
     parts: PARTS,
     changes: [503],
   },

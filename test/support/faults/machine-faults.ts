@@ -241,7 +241,7 @@ export const readOnlyDisk: TakeAway = (_process, state) => {
 export const readOnlyDatabase: TakeAway = (process, state) =>
   injectedCalls(
     "pwrite64,pwritev,ftruncate,fallocate,fsync,fdatasync,rename,unlink",
-    "EROFS",
+    "error=EROFS",
   )(process, state);
 
 /** No file handle beyond those that it has: the lowest free number is what the next one would get. */
