@@ -2,6 +2,7 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { closeSync, openSync } from "node:fs";
 import type { Clock } from "../core/clock.ts";
+import { missingFlags } from "../runtime/node-flags.ts";
 import { MAIN } from "../runtime/package.ts";
 
 /** Set for children that are to stop when their standard input ends: that is when their parent is gone, however it went. */
@@ -105,7 +106,7 @@ function launch(options: ProcessOptions): ChildProcess {
   const log = openSync(logFile, "a", 0o600);
   const child = spawn(
     process.execPath,
-    [...process.execArgv, ...nodeFlags, MAIN, ...args],
+    [...process.execArgv, ...missingFlags(nodeFlags), MAIN, ...args],
     {
       stdio: ["pipe", log, log],
       // A group of its own: Ctrl-C in the terminal reaches the demo, which stops its children in order.

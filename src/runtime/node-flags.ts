@@ -46,13 +46,18 @@ export function flagsOf(command: string | undefined): readonly string[] {
  */
 const LIBUV_THREADS = "16";
 
+/** Those that this process, and what it starts with its own flags, does not have yet. */
+export function missingFlags(flags: readonly string[]): readonly string[] {
+  return flags.filter((flag) => !process.execArgv.includes(flag));
+}
+
 /**
  * Node takes flags at its start only: a process that was started without them begins again with them, as the same process.
  * Does not return where it does.
  */
 export function beginWithFlags(flags: readonly string[]): void {
   if (flags.length > 0) process.env["UV_THREADPOOL_SIZE"] ??= LIBUV_THREADS;
-  const missing = flags.filter((flag) => !process.execArgv.includes(flag));
+  const missing = missingFlags(flags);
   if (missing.length === 0 || process.execve === undefined) return;
   process.execve(process.execPath, [
     process.execPath,

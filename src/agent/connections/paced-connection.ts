@@ -118,12 +118,12 @@ class PacedConnection extends Duplex {
     callback(error);
   }
 
-  /** One step after the other, as long as somebody reads. Never rejects. */
   #readSoon(): void {
     // Its reader could not go on.
     this.#readAll().catch(() => this.destroy());
   }
 
+  /** One step after the other, as long as somebody reads. */
   async #readAll(): Promise<void> {
     if (this.#reading) return;
     this.#reading = true;

@@ -4,15 +4,7 @@ import { messageOf } from "../../core/errors.ts";
 import type { Database, DatabaseOptions, Loaded } from "./database.ts";
 import { StoreError } from "./store.ts";
 
-type Name =
-  | "commit"
-  | "setNotes"
-  | "probe"
-  | "note"
-  | "notes"
-  | "audited"
-  | "changes"
-  | "close";
+type Name = Exclude<keyof Database, "loaded">;
 
 export type Call = {
   readonly [N in Name]: {

@@ -82,14 +82,12 @@ function goodFrames(
 
 /** Each frame's sum goes on from that of the frame before. */
 class Sum {
-  readonly #wal: Buffer;
   readonly #view: DataView;
   readonly #littleEndian: boolean;
   #first = 0;
   #second = 0;
 
   constructor(wal: Buffer, littleEndian: boolean) {
-    this.#wal = wal;
     this.#view = new DataView(wal.buffer, wal.byteOffset, wal.byteLength);
     this.#littleEndian = littleEndian;
   }
@@ -105,8 +103,8 @@ class Sum {
 
   isAt(at: number): boolean {
     return (
-      this.#wal.readUInt32BE(at) === this.#first &&
-      this.#wal.readUInt32BE(at + 4) === this.#second
+      this.#view.getUint32(at) === this.#first &&
+      this.#view.getUint32(at + 4) === this.#second
     );
   }
 }

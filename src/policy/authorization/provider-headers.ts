@@ -6,7 +6,6 @@ import {
   isLookalike,
 } from "../../mesh/field-class.ts";
 import { HEADER_NAME } from "../../resources/schema-parts.ts";
-
 import { matchText } from "./patterns.ts";
 
 const { CONNECTION, FRAMING, MESH, IDENTITY } = FieldClass;

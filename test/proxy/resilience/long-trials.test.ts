@@ -30,6 +30,18 @@ async function open(pair: Pair, clock: FakeClock): Promise<IncomingMessage> {
   }
 }
 
+/** Two instances, in turn, of which one failure ejects one. */
+const TWO_IN_TURN = {
+  instances: 2,
+  resources: [
+    resource("TrafficPolicy", "orders", {
+      targetRefs: [{ kind: "Service", name: "orders" }],
+      loadBalancer: { simple: "ROUND_ROBIN" },
+      outlierDetection: { consecutive5xxErrors: 1 },
+    }),
+  ],
+};
+
 for (const { status, back } of [
   { status: 200, back: true },
   { status: 500, back: false },
@@ -55,32 +67,18 @@ for (const { status, back } of [
             response.write("data: 1\n\n");
           }
         };
-      await withPair(
-        {
-          clock,
-          instances: 2,
-          app,
-          resources: [
-            resource("TrafficPolicy", "orders", {
-              targetRefs: [{ kind: "Service", name: "orders" }],
-              loadBalancer: { simple: "ROUND_ROBIN" },
-              outlierDetection: { consecutive5xxErrors: 1 },
-            }),
-          ],
-        },
-        async (pair) => {
-          const streams: IncomingMessage[] = [];
-          while ((await first(pair))?.["held"] !== true)
-            streams.push(await open(pair, clock));
-          fails = false;
-          while ((await first(pair))?.["held"] === true) clock.advance(25);
-          t.equal((await first(pair))?.["onProbation"], true);
-          while (trials === 0) streams.push(await open(pair, clock));
+      await withPair({ clock, app, ...TWO_IN_TURN }, async (pair) => {
+        const streams: IncomingMessage[] = [];
+        while ((await first(pair))?.["held"] !== true)
           streams.push(await open(pair, clock));
-          t.equal((await first(pair))?.["onProbation"], !back);
-          for (const stream of streams) stream.destroy();
-        },
-      );
+        fails = false;
+        while ((await first(pair))?.["held"] === true) clock.advance(25);
+        t.equal((await first(pair))?.["onProbation"], true);
+        while (trials === 0) streams.push(await open(pair, clock));
+        streams.push(await open(pair, clock));
+        t.equal((await first(pair))?.["onProbation"], !back);
+        for (const stream of streams) stream.destroy();
+      });
     },
   );
 
@@ -118,52 +116,38 @@ for (const [how, end] of Object.entries(OLD_ENDS))
           } else if (request.url === "/try") trials.push(response);
           else response.writeHead(500).end();
         };
-      await withPair(
-        {
-          clock,
-          instances: 2,
-          app,
-          resources: [
-            resource("TrafficPolicy", "orders", {
-              targetRefs: [{ kind: "Service", name: "orders" }],
-              loadBalancer: { simple: "ROUND_ROBIN" },
-              outlierDetection: { consecutive5xxErrors: 1 },
-            }),
-          ],
-        },
-        async (pair) => {
-          const streams: IncomingMessage[] = [];
-          const before: IncomingMessage[] = [];
-          while (before.length < 3) {
-            const stream = await open(pair, clock);
-            stream.on("error", () => undefined).resume();
-            (old.length > before.length ? before : streams).push(stream);
-          }
-          while ((await first(pair))?.["held"] !== true)
-            await pair.call({ path: "/fail", method: "POST" });
-          while ((await first(pair))?.["held"] === true) clock.advance(25);
-          const calls: Promise<unknown>[] = [];
-          const send = async (): Promise<void> => {
-            const served = trials.length + elsewhere;
-            calls.push(pair.call({ path: "/try" }));
-            while (trials.length + elsewhere === served)
-              await new Promise((resolve) => void setImmediate(resolve));
-          };
-          while (trials.length === 0) await send();
-          for (const [index, stream] of before.entries()) {
-            const gone = new Promise((resolve) => stream.on("close", resolve));
-            end(stream, old[index]);
-            await gone;
-            await send();
-          }
-          t.equal(trials.length, 1, "one trial at a time");
-          const view = await first(pair);
-          t.match(view, { onProbation: true, ejectedForMs: 0 });
-          for (const trial of trials) trial.end();
-          await Promise.all(calls);
-          t.equal((await first(pair))?.["onProbation"], false);
-          for (const stream of streams) stream.destroy();
-        },
-      );
+      await withPair({ clock, app, ...TWO_IN_TURN }, async (pair) => {
+        const streams: IncomingMessage[] = [];
+        const before: IncomingMessage[] = [];
+        while (before.length < 3) {
+          const stream = await open(pair, clock);
+          stream.on("error", () => undefined).resume();
+          (old.length > before.length ? before : streams).push(stream);
+        }
+        while ((await first(pair))?.["held"] !== true)
+          await pair.call({ path: "/fail", method: "POST" });
+        while ((await first(pair))?.["held"] === true) clock.advance(25);
+        const calls: Promise<unknown>[] = [];
+        const send = async (): Promise<void> => {
+          const served = trials.length + elsewhere;
+          calls.push(pair.call({ path: "/try" }));
+          while (trials.length + elsewhere === served)
+            await new Promise((resolve) => void setImmediate(resolve));
+        };
+        while (trials.length === 0) await send();
+        for (const [index, stream] of before.entries()) {
+          const gone = new Promise((resolve) => stream.on("close", resolve));
+          end(stream, old[index]);
+          await gone;
+          await send();
+        }
+        t.equal(trials.length, 1, "one trial at a time");
+        const view = await first(pair);
+        t.match(view, { onProbation: true, ejectedForMs: 0 });
+        for (const trial of trials) trial.end();
+        await Promise.all(calls);
+        t.equal((await first(pair))?.["onProbation"], false);
+        for (const stream of streams) stream.destroy();
+      });
     },
   );
