@@ -1,6 +1,5 @@
 /** Law 12: a sidecar goes, and comes, without a lost request. */
 import t from "tap";
-import { wait } from "../../src/core/clock.ts";
 import { shutDown } from "../../src/sidecar/shutdown.ts";
 import { silentLogger } from "../../src/core/log.ts";
 import {
@@ -244,18 +243,20 @@ void t.test(
             host: "127.0.0.1",
           })
         ).status;
-      // Longer than it takes to see that an application has gone, or is back.
-      const aWhile = (): Promise<unknown> =>
-        passing(clock, wait(clock, 3000, new AbortController().signal));
+      const told = (times: number): Promise<unknown> =>
+        passing(
+          clock,
+          until(() => calls?.length === times),
+        );
       await until(() => callee.readiness.workload);
       t.same(calls, ["ready true"]);
       t.equal(await ready(), 200);
       instance?.app.close();
-      await aWhile();
+      await told(2);
       t.same(calls, ["ready true", "ready false"]);
       t.equal(await ready(), 503);
       instance?.app.listen(instance.appPort, "127.0.0.1");
-      await aWhile();
+      await told(3);
       t.same(calls, ["ready true", "ready false", "ready true"]);
       t.equal(await ready(), 200);
     });

@@ -323,7 +323,7 @@ void t.test("a begin that the store did not take goes on", async (t) => {
     ...store,
     note: (name) => store.note(name),
     setNote: (name, value) =>
-      full && value.includes("add")
+      full && value.includes('"phase":"add"')
         ? Promise.reject(new Error("disk full"))
         : store.setNote(name, value),
   });
