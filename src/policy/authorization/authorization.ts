@@ -21,7 +21,6 @@ import {
 } from "./applies.ts";
 import { callOf, type AuthorizationFacts, type Call } from "./call.ts";
 import { compileRule, headersRead } from "./rule.ts";
-import { indexRules, type FindRule, type Ordered } from "./rule-index.ts";
 import type { NotGiven, Test } from "./tests.ts";
 
 export type Verdict =
@@ -77,7 +76,8 @@ interface CompiledPolicy {
   readonly rules: readonly CompiledRule[];
 }
 
-interface CompiledRule extends Ordered {
+interface CompiledRule {
+  readonly test: Test;
   /** Where a DENY's rule decides; one a rule, so that a refusal allocates nothing. */
   readonly denial: Verdict;
 }
@@ -121,20 +121,20 @@ export function* compileAuthorization(
   const passedOver = (): AuthorizationTrace["passedOver"] =>
     (notApplying ??= passedOverOf(policies, workload));
   const otherwise = verdictWithoutMatch(allow, defaultAction);
-  const denying = yield* findAmong(deny);
-  const allowing = yield* findAmong(allow);
+  const denying = deny.flatMap(({ rules }) => rules);
+  const allowing = allow.flatMap(({ rules }) => rules);
 
   const authorize = (facts: AuthorizationFacts): Verdict => {
     const call = callOf(facts);
-    const denied = denying?.(call);
-    if (denied !== undefined) return denied.denial;
-    return allowing?.(call) === undefined ? otherwise : ALLOW;
+    for (const { test, denial } of denying) if (test.meets(call)) return denial;
+    for (const { test } of allowing) if (test.meets(call)) return ALLOW;
+    return otherwise;
   };
   return {
     policies: names,
     headers: sorted.flatMap(([, policy]) => headersRead(policy)),
     authorize:
-      denying === undefined && allowing === undefined
+      denying.length === 0 && allowing.length === 0
         ? () => otherwise
         : authorize,
     explain(facts, notGiven = NOTHING) {
@@ -147,20 +147,6 @@ export function* compileAuthorization(
       };
     },
   };
-}
-
-/** Finds the first rule of the policies, in their order, that a call meets; undefined where they have none. */
-function* findAmong(
-  policies: readonly CompiledPolicy[],
-): Steps<FindRule<CompiledRule> | undefined> {
-  const rules: CompiledRule[] = [];
-  for (const piece of pieces(policies)) {
-    yield;
-    for (const policy of piece)
-      for (const rule of policy.rules)
-        rules.push({ ...rule, order: rules.length });
-  }
-  return rules.length === 0 ? undefined : yield* indexRules(rules);
 }
 
 /** The rules in turn, to the first that matches. */
@@ -241,7 +227,6 @@ function* compilePolicy(
   for (const [order, rule] of (policy.spec.rules ?? []).entries()) {
     yield;
     rules.push({
-      order,
       test: compileRule(rule, { denies, namespace, trustedHops, trustDomains }),
       denial: { kind: "deny", code: "DENIED", policy: name, rule: order },
     });

@@ -3,47 +3,46 @@ import { canonicalAuthority } from "../../core/text/authority.ts";
 import { rangeBits } from "../../core/text/network.ts";
 import { upperEscapes } from "../../core/text/percent.ts";
 
-/** What a pattern asks of a value at least, in a form by which patterns can be found. */
-export interface Shape {
-  readonly kind: "exact" | "prefix" | "suffix";
-  readonly text: string;
-}
-
 export interface Pattern {
   readonly meets: (value: string) => boolean;
-  /** Met by no value of another shape. */
-  readonly shape: Shape;
+  /** The one value that meets it; absent where others may. */
+  readonly only?: string;
 }
 
 export type CompilePattern = (pattern: string) => Pattern;
 
+/** Whether a value meets any of the patterns. */
+export function anyOf(
+  patterns: readonly Pattern[],
+): (value: string) => boolean {
+  const texts = new Set<string>();
+  const tests: Pattern["meets"][] = [];
+  for (const { meets, only } of patterns)
+    if (only === undefined) tests.push(meets);
+    else texts.add(only);
+  const [first] = tests;
+  if (first !== undefined && tests.length === 1 && texts.size === 0)
+    return first;
+  return (value) => texts.has(value) || tests.some((test) => test(value));
+}
+
 /** Exact, "abc*", "*abc", or "*" for present and not empty (trap 5). */
 export function matchText(pattern: string): Pattern {
-  if (pattern === "*")
-    return {
-      meets: (value) => value !== "",
-      shape: { kind: "prefix", text: "" },
-    };
+  if (pattern === "*") return { meets: (value) => value !== "" };
   if (pattern.endsWith("*")) return matchPrefix(pattern.slice(0, -1));
   if (pattern.startsWith("*")) {
     const suffix = pattern.slice(1);
-    return {
-      meets: (value) => value.endsWith(suffix),
-      shape: { kind: "suffix", text: suffix },
-    };
+    return { meets: (value) => value.endsWith(suffix) };
   }
   return matchExact(pattern);
 }
 
 export function matchExact(text: string): Pattern {
-  return { meets: (value) => value === text, shape: { kind: "exact", text } };
+  return { meets: (value) => value === text, only: text };
 }
 
 function matchPrefix(text: string): Pattern {
-  return {
-    meets: (value) => value.startsWith(text),
-    shape: { kind: "prefix", text },
-  };
+  return { meets: (value) => value.startsWith(text) };
 }
 
 /** Hosts: without port and without regard to case, in the one form that requests have (`core/text/authority.ts`). */
@@ -57,9 +56,7 @@ export function matchHost(pattern: string): Pattern {
 /** An address or a range, compared with the bits of an address (`addressBits`). */
 export function matchRange(range: string): Pattern {
   const bits = rangeBits(range);
-  return bits === undefined
-    ? { meets: () => false, shape: { kind: "exact", text: range } }
-    : matchPrefix(bits);
+  return bits === undefined ? { meets: () => false } : matchPrefix(bits);
 }
 
 /** "%c3" and "%C3" are one byte to the application: paths come with escapes in upper case, so patterns are compared so. */
@@ -91,13 +88,7 @@ function matchTemplate(template: string): Pattern {
       tail.every((want, index) => takes(want, elements[offset + index]))
     );
   };
-  return {
-    meets,
-    shape:
-      end.length > beginning.length
-        ? { kind: "suffix", text: end }
-        : { kind: "prefix", text: beginning },
-  };
+  return { meets };
 }
 
 function takes(want: string, element: string | undefined): boolean {

@@ -1,7 +1,6 @@
 /** What the rules of an AuthorizationPolicy are made of: tests of a call, each of which can say why it is not met. */
 import type { Call } from "./call.ts";
-import { anyOf } from "./pattern-index.ts";
-import type { CompilePattern, Shape } from "./patterns.ts";
+import { anyOf, type CompilePattern } from "./patterns.ts";
 
 export interface Test {
   readonly meets: (call: Call) => boolean;
@@ -9,8 +8,6 @@ export interface Test {
   readonly why: (call: Call) => string;
   /** As `meets`, of a call of which not all is known. */
   readonly tells: (call: Call, notGiven: NotGiven) => Told;
-  /** No call meets it but those that have all of these: what it can be found by among many. Absent: nothing of the kind. */
-  readonly needs?: readonly Need[];
 }
 
 /** Attributes of a call that nobody has said, though a real call has them; their names in lower case. */
@@ -19,19 +16,11 @@ export type NotGiven = ReadonlySet<string>;
 /** Whether a test is met, or the names of the attributes on which that depends. */
 export type Told = boolean | readonly string[];
 
-/** A property that a call has to have, with a value of one of the shapes. */
-export interface Need {
-  readonly attribute: Attribute;
-  readonly shapes: readonly Shape[];
-  /** Calls without a request need it not (trap 3). */
-  readonly ofHttpAlone: boolean;
-}
-
 export type AttributeValue = string | readonly string[] | undefined;
 
 /** A property of a call, and how the values of a policy are compared with it. */
 export interface Attribute {
-  /** As it is called in an explanation. Attributes of one name read the same. */
+  /** As it is called in an explanation. */
   readonly name: string;
   /** Undefined where the call has none; of several, one that fits is enough. */
   readonly read: (call: Call) => AttributeValue;
@@ -68,9 +57,7 @@ function positive(
   opens: boolean,
 ): Test {
   const { name, read, compared, strict, origin, meant } = attribute;
-  const patterns = (meant?.(values) ?? values).map(attribute.pattern);
-  const isAmong = anyOf(patterns);
-  const shapes = patterns.map(({ shape }) => shape);
+  const isAmong = anyOf((meant?.(values) ?? values).map(attribute.pattern));
   const everyOne = opens && strict !== undefined;
   const compare = everyOne ? strict : compared;
   const meets = (call: Call): boolean => {
@@ -89,7 +76,6 @@ function positive(
     },
     tells: (call, notGiven) =>
       notGiven.has(name.toLowerCase()) ? [name] : meets(call),
-    needs: [{ attribute, shapes, ofHttpAlone: false }],
   };
 }
 
@@ -127,7 +113,6 @@ export function all(tests: readonly (Test | undefined)[]): Test {
         present.map((test) => test.tells(call, notGiven)),
         false,
       ),
-    needs: present.flatMap(({ needs = [] }) => needs),
   };
 }
 
@@ -149,7 +134,6 @@ export function any(
             tests.map((test) => test.tells(call, notGiven)),
             true,
           ),
-        needs: commonNeeds(tests),
       };
 }
 
@@ -167,24 +151,6 @@ function anyMeets(meets: readonly Test["meets"][]): Test["meets"] {
     : (call) => meets.some((meet) => meet(call));
 }
 
-/** What is needed of a call that meets any of the tests: a property that each of them needs, with the shapes of all. */
-function commonNeeds([first, ...others]: readonly Test[]): readonly Need[] {
-  if (others.length === 0) return first?.needs ?? [];
-  return (first?.needs ?? []).flatMap((need) => {
-    const shapes = [...need.shapes];
-    for (const { needs = [] } of others) {
-      const same = needs.find(
-        ({ attribute, ofHttpAlone }) =>
-          attribute.name === need.attribute.name &&
-          ofHttpAlone === need.ofHttpAlone,
-      );
-      if (same === undefined) return [];
-      for (const shape of same.shapes) shapes.push(shape);
-    }
-    return [{ ...need, shapes }];
-  });
-}
-
 /** On TCP the attributes are missing: a DENY takes the whole port, an ALLOW gives nothing (trap 3). */
 export function ofHttp(test: Test, denies: boolean): Test {
   return {
@@ -195,9 +161,5 @@ export function ofHttp(test: Test, denies: boolean): Test {
         : test.why(call),
     tells: (call, notGiven) =>
       call.request === undefined ? denies : test.tells(call, notGiven),
-    needs: (test.needs ?? []).map((need) => ({
-      ...need,
-      ofHttpAlone: denies,
-    })),
   };
 }
