@@ -159,7 +159,7 @@ const STATUS = {
     sidecar("a-1", {
       acknowledged: { store: "new", revision: 9, digest: "" },
       configReceivedAt: NOW - 61_000,
-      holds: { everything: false, services: 12, questions: 1, learned: 9 },
+      holds: { everything: false, services: 12, questions: 1 },
       lease: { workload: "shop/a-1", ready: true },
     }),
     sidecar("b-1", {
@@ -171,7 +171,7 @@ const STATUS = {
         reason: "another store",
         at: NOW - 2000,
       },
-      holds: { everything: true, services: 0, questions: 0, learned: 0 },
+      holds: { everything: true, services: 0, questions: 0 },
       lease: { workload: "shop/b-1", ready: false, unconfirmed: true },
     }),
     sidecar("c-1", { pending: true }),
@@ -254,10 +254,10 @@ void t.test(
       out,
       `store new (sqlite) at revision 9, trust domain cluster.local
 
-SIDECAR   STATE        WORKLOAD        REVISION  CONFIG        HOLDS                    AGE   CERTIFICATE ENDS
-shop/a-1  connected    ready           9         acknowledged  12 services (9 learned)  1m1s  in 2h
-shop/b-1  gone for 3s  unconfirmed     40        refused       all                      -     in 2h
-shop/c-1  connected    not registered  -         none yet      -                        -     in 2h
+SIDECAR   STATE        WORKLOAD        REVISION  CONFIG        HOLDS        AGE   CERTIFICATE ENDS
+shop/a-1  connected    ready           9         acknowledged  12 services  1m1s  in 2h
+shop/b-1  gone for 3s  unconfirmed     40        refused       all          -     in 2h
+shop/c-1  connected    not registered  -         none yet      -            -     in 2h
 
 shop/b-1 refused revision 4 of store new, 2s ago:
   another store

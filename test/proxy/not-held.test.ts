@@ -331,21 +331,6 @@ void t.test("a call fails over to another instance", async (t) => {
     t.match(await mesh.call("orders.shop"), { status: 200 });
 });
 
-void t.test(
-  "what others of its account used is held, and its use told",
-  async (t) => {
-    const mesh = await startAsking(t, {
-      services: ["orders", "stock"],
-      learned: ["shop/orders"],
-    });
-    t.same(mesh.held(), ["orders"]);
-    const pushes = mesh.plane.pushed.length;
-    t.match(await mesh.call("orders.shop"), { text: "orders /" });
-    t.same(asked(mesh), ["self", "Service/shop/orders"]);
-    t.equal(mesh.plane.pushed.length, pushes);
-  },
-);
-
 void t.test("other instances of its own Service are asked for", async (t) => {
   const mesh = await startAsking(t, {
     services: ["web"],

@@ -12,7 +12,7 @@ export interface HeldService {
   readonly service: string;
   /**
    * `self`: it selects this workload; `declared`: at start; `used`: it was called; `asked`: a question led to it; "with
-   * NAMESPACE/NAME": a route of that Service leads to it, or both claim a host; `learned`: others of the service account use it.
+   * NAMESPACE/NAME": a route of that Service leads to it, or both claim a host; `leaving`: nothing needs it any more, and the next push takes it.
    */
   readonly why: string;
   /** Minutes since its last call, where it is in use. */
@@ -56,13 +56,12 @@ export function heldView({
   );
   reasons.follow();
   reasons.giveOwn(own);
-  reasons.giveRest();
   return {
     services: graph.held.map((service) => {
       const idleMinutes = uses.get(service);
       return {
         service,
-        why: reasons.of(service) ?? "learned",
+        why: reasons.of(service) ?? "leaving",
         ...(idleMinutes === undefined ? {} : { idleMinutes }),
       };
     }),
@@ -116,26 +115,6 @@ class Reasons {
         this.#graph.leads.delete(service);
         this.#graph.hosts.delete(service);
       }
-  }
-
-  /** All others were learned: first those to which nothing leads, then those that lead to each other. */
-  giveRest(): void {
-    const { held, leads, hosts, claimants } = this.#graph;
-    const ledTo = new Set([...leads.values()].flat());
-    for (const services of claimants.values()) {
-      const leading = services.filter((service) => hosts.has(service));
-      if (leading.length > 1) for (const service of leading) ledTo.add(service);
-    }
-    const rest = held.filter((service) => !this.#reasons.has(service));
-    this.give(
-      rest.filter((service) => !ledTo.has(service)),
-      "learned",
-    );
-    this.follow();
-    for (const service of rest) {
-      this.give([service], "learned");
-      this.follow();
-    }
   }
 }
 

@@ -170,9 +170,7 @@ function configOf(sidecar: SidecarStatus, paint: Paint): string {
 function holdsOf({ holds }: SidecarStatus): string {
   if (holds === undefined) return "-";
   if (holds.everything) return "all";
-  const { services, learned } = holds;
-  const noun = services === 1 ? "service" : "services";
-  return `${services} ${noun}${learned === 0 ? "" : ` (${learned} learned)`}`;
+  return `${holds.services} ${holds.services === 1 ? "service" : "services"}`;
 }
 
 const INSTEAD_TEXT: Readonly<Record<Instead, string>> = {

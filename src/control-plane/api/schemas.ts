@@ -232,10 +232,6 @@ const HOLDS = Type.Object(
     questions: Type.Integer({
       description: "hosts and addresses that it asked for",
     }),
-    learned: Type.Integer({
-      description:
-        "Services that it was given because other sidecars of its service account use them",
-    }),
   },
   CLOSED,
 );

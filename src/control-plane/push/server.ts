@@ -25,7 +25,6 @@ import {
 } from "./connection.ts";
 import { GATHER, startFeed, type Feed, type GatherOptions } from "./feed.ts";
 import { failureOf, parseSpec, unary } from "./grpc.ts";
-import { openLearned } from "./learned/learned.ts";
 import { listen, type Caller } from "./listener.ts";
 import { ObservedCalls } from "../observed/observed-calls.ts";
 import { OutsideCalls } from "../observed/outside-calls.ts";
@@ -82,16 +81,11 @@ export async function startPushServer(
   const { store, registry, clock, logger, meters } = options;
   const acceptance = await openAcceptance(store);
   const seen = seenCalls(clock);
-  const learned = await openLearned({
-    ...{ store, clock, logger },
-    exists: (service) => feed.catalogue.get(`Service/${service}`) !== undefined,
-    inUse: () => sidecars.inUse(),
-  });
   const sidecars = new Sidecars({
     store,
     accepted: (known) => acceptance.of(known),
     trust: () => options.trust?.value,
-    ...{ registry, learned, clock, logger, meters, debts: new Debts(clock) },
+    ...{ registry, clock, logger, meters, debts: new Debts(clock) },
   });
   const leaveTrust = options.trust?.subscribe(() => sidecars.trustMoved());
   const feed = await startFeed({
@@ -140,7 +134,6 @@ export async function startPushServer(
       leaveTrust?.();
       sidecars.endAll("the control plane is stopping");
       await feed.close();
-      await learned.close();
       await listener.close();
     },
   };

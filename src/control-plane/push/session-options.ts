@@ -20,14 +20,6 @@ export interface Counters {
   bytes: number;
 }
 
-/** What the sidecars of a service account have used. Services are named by "NAMESPACE/NAME". */
-export interface Learned {
-  /** What the sidecar is given besides what it asks for, from its first push on. */
-  extra(peer: Peer): Iterable<string>;
-  /** The sidecar says that it uses the Service, which is there and visible to it. */
-  used(peer: Peer, service: string): void;
-}
-
 export interface SessionOptions {
   readonly peer: Peer;
   readonly call: ServerDuplexStream<DeltaRequest, Buffer>;
@@ -42,8 +34,6 @@ export interface SessionOptions {
   readonly meters: Pick<PushMeters, "acknowledgedAfter">;
   /** What the instance has taken by what it asked for, on whichever stream. */
   readonly debts: Debts;
-  /** Absent: nothing is given besides what is asked for. */
-  readonly learned?: Learned | undefined;
   /** The roots that it is to trust. */
   readonly trust: () => TrustOffer | undefined;
   /** It has responded to its first push, or to a later one. */

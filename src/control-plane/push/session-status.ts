@@ -27,13 +27,12 @@ export interface SessionState extends Pick<
 
 export function holdsOf(
   { scope }: View,
-  { everything, extra }: Pick<Subscriptions, "everything" | "extra">,
+  { everything }: Pick<Subscriptions, "everything">,
 ): Holds {
   return {
     everything,
     services: scope.services,
     questions: scope.questions,
-    learned: extra,
   };
 }
 

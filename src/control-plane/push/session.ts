@@ -125,11 +125,6 @@ export class Session {
     });
   }
 
-  /** Services that it says to use, "NAMESPACE/NAME". */
-  get used(): Iterable<string> {
-    return this.#subscriptions.services();
-  }
-
   /** The resources of the last push that it acknowledged on this stream, and what it would be given for these hosts and addresses; undefined where there is no such push yet. */
   configFor(asked: readonly string[]): SidecarConfig | undefined {
     const { inForce, acknowledged } = this.#known;
@@ -256,7 +251,7 @@ export class Session {
   }
 
   #greeted(request: DeltaRequest): void {
-    const { store, feed, peer, learned } = this.#options;
+    const { store, feed } = this.#options;
     if (request.node === undefined || request.typeUrl !== RESOURCE_TYPE) {
       this.end(
         status.INVALID_ARGUMENT,
@@ -270,21 +265,17 @@ export class Session {
     const schema = request.node.metadata[NODE.schema];
     this.#offered = new Offered(feed.catalogue.sayingsFor(schema));
     if (!this.#ask(this.#subscriptions.start(request))) return;
-    if (learned !== undefined && !this.#subscriptions.everything)
-      this.#ask(this.#subscriptions.give(learned.extra(peer)));
     this.#known = heldAtStart(request, { store, revision: feed.revision });
     this.#startPush(this.#takeMissing());
   }
 
   /** Names of Services that were asked for and are not there: each is said once. */
   #takeMissing(): readonly string[] {
-    const { peer, learned } = this.#options;
-    return this.#subscriptions.takeFresh().filter((name) => {
-      const service = name.slice(name.indexOf("/") + 1);
-      const isThere = this.view.scope.leadsTo(service);
-      if (isThere) learned?.used(peer, service);
-      return !isThere;
-    });
+    return this.#subscriptions
+      .takeFresh()
+      .filter(
+        (name) => !this.view.scope.leadsTo(name.slice(name.indexOf("/") + 1)),
+      );
   }
 
   /** `missing`: what is said to be gone besides what was held and is gone. */

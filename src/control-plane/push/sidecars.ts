@@ -33,7 +33,6 @@ export interface SidecarsOptions {
   readonly accepted: SessionOptions["accepted"];
   readonly registry: Pick<Registry, "hold" | "lease">;
   readonly debts: SessionOptions["debts"];
-  readonly learned?: SessionOptions["learned"];
   readonly trust: SessionOptions["trust"];
   readonly clock: Clock;
   readonly logger: Logger;
@@ -230,12 +229,6 @@ export class Sidecars implements Omit<PushStatus, "statistics" | "inForce"> {
     if (entry === undefined) return false;
     const set = this.#newest(instanceOf(peer))?.view.set;
     return set?.entries.get(entry.slot) !== undefined;
-  }
-
-  /** Services that the sidecars say to use, "NAMESPACE/NAME". */
-  *inUse(): Generator<readonly [Peer, service: string]> {
-    for (const { peer, used } of this.#sessions.values())
-      for (const service of used) yield [peer, service];
   }
 
   statistics(): Omit<PushStatistics, "encoded"> {

@@ -80,8 +80,6 @@ export interface Holds {
   readonly services: number;
   /** Hosts and addresses that it asked for. */
   readonly questions: number;
-  /** Services that it is given since others of its service account use them. */
-  readonly learned: number;
 }
 
 /** What a sidecar has in force. */

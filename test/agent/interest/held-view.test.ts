@@ -71,13 +71,13 @@ void t.test("each Service that is held has its reason", (t) => {
     {
       services: [
         { service: "shop/asked", why: "asked" },
-        { service: "shop/cards", why: "learned" },
+        { service: "shop/cards", why: "leaving" },
         { service: "shop/orders", why: "used", idleMinutes: 3 },
         { service: "shop/orders-v2", why: "with shop/orders" },
         { service: "shop/orders-v3", why: "with shop/orders-v2" },
         { service: "shop/shadow", why: "with shop/orders" },
         { service: "shop/stock", why: "declared" },
-        { service: "shop/unknown", why: "learned" },
+        { service: "shop/unknown", why: "leaving" },
         { service: "shop/web", why: "self" },
       ],
       questions: [
@@ -93,7 +93,7 @@ void t.test("each Service that is held has its reason", (t) => {
   t.end();
 });
 
-void t.test("what comes with a learned Service is told from it", (t) => {
+void t.test("what comes with a used Service is told from it", (t) => {
   const external = (name: string, ...hosts: string[]): Resource =>
     service(name, { selector: undefined, hosts });
   const { services } = heldView({
@@ -110,17 +110,21 @@ void t.test("what comes with a learned Service is told from it", (t) => {
       split("web", "a"),
     ),
     own: new Set(["shop/web"]),
-    uses: new Map([["shop/bank", 0]]),
+    uses: new Map([
+      ["shop/a", 0],
+      ["shop/bank", 0],
+      ["shop/ring-1", 0],
+    ]),
     questions: [],
   });
   t.same(
     services.map(({ service, why }) => [service, why]),
     [
-      ["shop/a", "learned"],
+      ["shop/a", "used"],
       ["shop/a-v2", "with shop/a"],
       ["shop/bank", "used"],
       ["shop/other-bank", "with shop/bank"],
-      ["shop/ring-1", "learned"],
+      ["shop/ring-1", "used"],
       ["shop/ring-2", "with shop/ring-1"],
       ["shop/shadow", "with shop/a"],
       ["shop/third-bank", "with shop/other-bank"],

@@ -1,8 +1,6 @@
 /** What a sidecar asks for on its stream, and what it gets for it: down to the single message, with a control plane that never gathers changes. */
 import { status } from "@grpc/grpc-js";
 import t from "tap";
-import { openMemoryStore } from "../../../src/control-plane/store/memory.ts";
-import { systemClock } from "../../../src/core/clock.ts";
 import { lookup } from "../../../src/push/codec.ts";
 import { MOST_SUBSCRIPTIONS } from "../../../src/push/interest.ts";
 import { LOOKUP_TYPE, NODE } from "../../../src/push/names.ts";
@@ -35,7 +33,6 @@ function workload(name: string, address: string): Resource {
 }
 
 /** The store's note of what the account of the sidecars uses. */
-const ACCOUNT = "learned/spiffe://cluster.local/ns/shop/sa/web";
 const HIDDEN = service("hidden", { exportTo: ["."] }, "infra");
 const WORLD: readonly Resource[] = [
   MESH,
@@ -116,7 +113,6 @@ void t.test("a Service comes whole, and goes again", async (t) => {
     everything: false,
     services: 1,
     questions: 0,
-    learned: 0,
   });
   sidecar.send({ unsubscribe: ["Service/shop/orders"] });
   const third = await sidecar.push();
@@ -351,45 +347,3 @@ void t.test("everything, with results besides", async (t) => {
   t.same([names, removed], [[], ["Host//orders"]]);
   t.equal(revision.digest, all.revision.digest);
 });
-
-void t.test(
-  "what others of the account have used is given from the start, and what this one uses is told",
-  async (t) => {
-    const store = openMemoryStore({ clock: systemClock });
-    const now = systemClock.wall();
-    const learned = { "shop/stock": now, "infra/hidden": now };
-    await store.setNote(ACCOUNT, JSON.stringify(learned));
-    const plane = await startPlane(t, { store });
-    const sidecar = await asking(t, plane, ["self"]);
-    const first = await sidecar.push();
-    t.ok(first.names.includes("Workload/shop/stock-1"));
-    t.notOk(first.names.includes("Service/infra/hidden"), "not visible");
-    sidecar.send({
-      subscribe: ["Service/shop/stock", "Service/infra/hidden", "Service/a/b"],
-    });
-    t.match(await sidecar.push(), {
-      names: [],
-      removed: ["Service/infra/hidden", "Service/a/b"],
-    });
-    sidecar.send({ unsubscribe: ["Service/shop/stock"] });
-    sidecar.send({ subscribe: ["Service/shop/orders"] });
-    const { names, removed } = await sidecar.push();
-    t.ok(names.includes("Service/shop/orders"));
-    t.same(removed, [], "what it was given it keeps");
-    t.match((await plane.push.status())[0]?.holds, { services: 2, learned: 2 });
-    const everything = await asking(t, plane, ["*"], "web-2");
-    await everything.push();
-    t.match((await plane.push.status())[1]?.holds, {
-      everything: true,
-      learned: 0,
-    });
-    await plane.close();
-    const notes = await store.notes("learned/");
-    t.same([...notes.keys()], [ACCOUNT], "of the account alone");
-    t.same(
-      Object.keys(JSON.parse(notes.get(ACCOUNT) ?? "") as object),
-      ["infra/hidden", "shop/stock", "shop/orders"],
-      "the one used last is the last, and what it may not see is not of use",
-    );
-  },
-);

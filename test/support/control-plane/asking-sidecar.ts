@@ -29,7 +29,6 @@ export interface AskingOptions {
   /** Spec of the Mesh. */
   readonly mesh?: Readonly<Record<string, unknown>>;
   readonly declared?: Partial<Declared>;
-  readonly learned?: readonly string[];
   /** The control plane knows of no interests. */
   readonly older?: boolean;
   readonly agent?: Partial<AgentOptions>;
@@ -72,7 +71,6 @@ export async function startAsking(
     ...Array.from(ports, ([name, port]) => callable(name, port)).flat(),
     ...(options.resources ?? []),
   ]);
-  for (const service of options.learned ?? []) plane.learned.add(service);
   plane.older = options.older === true;
   return { ...(await startUsing(t, plane, options)), plane, ports };
 }

@@ -38,7 +38,6 @@ export interface ScriptedPlane {
   /** While true it takes what is said, and pushes nothing. */
   silent: boolean;
   /** In each set, whoever it is for. */
-  readonly learned: Set<string>;
   /** Puts, replaces or (with "-NAME") removes, and pushes. */
   change(...changes: readonly (Resource | string)[]): void;
   /** Writes a response on the newest stream, byte for byte. */
@@ -106,7 +105,6 @@ class Plane implements ScriptedPlane {
   readonly world: ScriptedWorld;
   readonly pushed: string[] = [];
   readonly refusals: string[] = [];
-  readonly learned = new Set<string>();
   address = "";
   token: () => Promise<string> = () => Promise.resolve("");
   close: () => Promise<void> = () => Promise.resolve();
@@ -181,10 +179,10 @@ class Stream {
   }
 
   push(): void {
-    const { world, silent, pushed, learned } = this.#plane;
+    const { world, silent, pushed } = this.#plane;
     if (silent || this.#awaiting > 0 || this.said.length === 0) return;
     const asked = this.#plane.older ? new Set(["*"]) : this.subscribed;
-    const wanted = world.setFor(asked, learned, this.#self);
+    const wanted = world.setFor(asked, this.#self);
     const changed = [...wanted.values()].filter(
       ({ name, version }) => this.#held.get(name) !== version,
     );

@@ -38,10 +38,9 @@ export class ScriptedWorld {
 
   setFor(
     subscribed: ReadonlySet<string>,
-    learned: ReadonlySet<string>,
     self: { readonly namespace: string; readonly labels: Labels },
   ): Map<string, DeltaResource> {
-    const services = new Set<string>(learned);
+    const services = new Set<string>();
     const set = new Map<string, DeltaResource>();
     for (const name of subscribed) {
       const interest = parseInterest(name);

@@ -14,8 +14,6 @@ import type { DeltaRequest } from "../../../push/messages.ts";
 import { empty } from "../../../runtime/v8.ts";
 import type { InterestChange } from "../catalogue/interests.ts";
 
-/** How the names of Services begin. */
-const SERVICE = "Service/";
 /** New names in a second, and at once: ten times what a sidecar asks, and its first request with as much again. */
 export const NEW_NAMES: TokenBucketOptions = {
   rate: 1000,
@@ -35,8 +33,6 @@ export class Subscriptions {
   readonly #clock: Pick<Clock, "now">;
   readonly #names = new Set<string>();
   readonly #newNames: TokenBucket = tokenBucket(NEW_NAMES);
-  /** Services that it is given besides, by the names of subscriptions. */
-  #extra: ReadonlySet<string> = new Set();
   /** Those of Services subscribed to since the last call of `takeFresh`. */
   readonly #fresh = new Set<string>();
 
@@ -49,33 +45,15 @@ export class Subscriptions {
     return this.#names.has(EVERYTHING);
   }
 
-  /** How many Services it is given besides. */
-  get extra(): number {
-    return this.#extra.size;
-  }
-
   /** Names that may be subscribed to besides. */
   get room(): number {
     return MOST_SUBSCRIPTIONS - this.#names.size;
-  }
-
-  /** "NAMESPACE/NAME" of each Service that it subscribes to. */
-  *services(): Generator<string> {
-    for (const name of this.#names)
-      if (name.startsWith(SERVICE)) yield name.slice(SERVICE.length);
   }
 
   /** Takes the first request; one without names is of a sidecar that knows of no interests, and means everything. */
   start({ subscribe }: Request): InterestChange | SubscriptionFault {
     const names = subscribe.length === 0 ? [EVERYTHING] : subscribe;
     return this.apply({ subscribe: names, unsubscribe: [] });
-  }
-
-  /** Services that are held whether or not it subscribes to them. */
-  give(services: Iterable<string>): InterestChange {
-    const names = Array.from(services, (path) => SERVICE + path);
-    this.#extra = new Set(names);
-    return { add: names, remove: [] };
   }
 
   apply({
@@ -105,9 +83,7 @@ export class Subscriptions {
     }
     return {
       add: subscribe,
-      remove: unsubscribe.filter(
-        (name) => !this.#names.has(name) && !this.#extra.has(name),
-      ),
+      remove: unsubscribe.filter((name) => !this.#names.has(name)),
     };
   }
 

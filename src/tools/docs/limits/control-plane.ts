@@ -54,11 +54,6 @@ import {
   MOST_CONNECTIONS,
   MOST_OF_INSTANCE,
 } from "../../../control-plane/push/listener.ts";
-import {
-  FORGOTTEN_AFTER,
-  MOST_SERVICES,
-} from "../../../control-plane/push/learned/account-uses.ts";
-import { MOST_ACCOUNTS } from "../../../control-plane/push/learned/learned.ts";
 import { REQUESTS } from "../../../control-plane/push/pace.ts";
 import { MOST_SUBSCRIPTIONS } from "../../../push/interest.ts";
 import { NEW_NAME_WAITS } from "../../../control-plane/push/asked/asks.ts";
@@ -275,16 +270,6 @@ export const PUSH_LIMITS: readonly Limit[] = [
     default: `${SHARE * 100} % of the control plane's thread, ${time(AT_ONCE)} at once`,
     beyond: `its new names are gathered for ${time(NEW_NAME_WAITS)}; what it gives back, and a new stream, waits for up to ${time(LONGEST_DEBT)}`,
     reasons: [],
-  },
-  {
-    name: "Services that the sidecars of a service account used",
-    default: `${count(MOST_SERVICES)}, each for ${time(FORGOTTEN_AFTER)} after its last use`,
-    beyond: "the one whose last use is longest ago is forgotten",
-  },
-  {
-    name: "service accounts whose used Services are known",
-    default: count(MOST_ACCOUNTS),
-    beyond: "the one whose last use is longest ago is forgotten",
   },
   {
     name: "connections in all",
