@@ -134,7 +134,7 @@ function withFiles(command: Command): Command {
     .addOption(
       option(
         "--allow-shrink",
-        "with --resources: use files at once even if they hold far fewer resources than before",
+        "with --resources: use files even if they hold far fewer resources than before",
       ),
     )
     .addOption(

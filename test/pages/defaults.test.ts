@@ -1,6 +1,6 @@
 /** Figures in the sentences of README and guide are the constants of the code. */
 import t from "tap";
-import { SETTLE } from "../../src/agent/files/look.ts";
+import { SETTLE } from "../../src/agent/files/watch-files.ts";
 import {
   MOST_BODIES,
   MOST_BODIES_OF_TOKEN,

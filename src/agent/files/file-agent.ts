@@ -15,6 +15,7 @@ import {
 import { openFileIdentity, type FileIdentity } from "./file-identity.ts";
 import { FileConfig } from "./file-config.ts";
 import type { DeclaredSelf } from "../self.ts";
+import { listResources } from "./look.ts";
 import { directoriesOf, watchFiles, type FileWatcher } from "./watch-files.ts";
 
 export interface FileAgentOptions {
@@ -115,10 +116,10 @@ async function watchAll(
   identity: FileIdentity,
 ): Promise<FileWatcher> {
   const watcher = await watchFiles({
-    list: config.list,
+    list: () => listResources(path),
     directories: [path, ...directoriesOf([path])],
     clock,
-    onChange: (look, cameWhole) => config.reload(look, cameWhole),
+    onChange: (signature) => config.reload(signature),
     onRestless: (ms) => config.restless(ms),
   });
   await identity.follow(async () => {

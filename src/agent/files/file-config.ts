@@ -1,29 +1,28 @@
 /** The config of a sidecar without a control plane: put in force from files, and from changed files once nothing speaks against them. */
-import type { Clock } from "../../core/clock.ts";
+import { wait, type Clock } from "../../core/clock.ts";
 import { messageOf, UserError } from "../../core/errors.ts";
-import { defectIn, type Logger } from "../../core/log.ts";
-import { inSlices, nextTurn, pauses } from "../../core/slices.ts";
+import type { Logger } from "../../core/log.ts";
+import { PersistentMap } from "../../core/persistent/map.ts";
+import { pauses } from "../../core/slices.ts";
 import type { Bytes } from "../../core/units.ts";
 import type { SelfDescription } from "../../policy/snapshot.ts";
+import type { Resource } from "../../resources/envelope.ts";
 import type { RefusedConfig } from "../agent.ts";
 import type { Config } from "../config.ts";
-import type { CameWhole } from "./arrivals.ts";
-import { doubtOf, type Facts } from "./doubt.ts";
-import {
-  lookAt,
-  newestOf,
-  SETTLE,
-  staySame,
-  type List,
-  type Look,
-} from "./look.ts";
-import { newRemarks, type Remark } from "./remarks.ts";
-import { ResourceFiles } from "./resource-files.ts";
-import type { ReceivedResources } from "../staging.ts";
+import type { ReceivedResource } from "../staging.ts";
+import { listResources, lookAt } from "./look.ts";
+import { readInThread } from "./read-in-thread.ts";
+import type {
+  ReadFiles,
+  ReadRequest,
+  ResourcesRead,
+} from "./read-resources.ts";
+import { SETTLE } from "./watch-files.ts";
 
 export interface FileConfigOptions {
   /** A file, or a directory of .yaml, .yml and .json files. */
   readonly path: string;
+  /** The operator means it where files hold far fewer resources than before, or none. */
   readonly allowShrink: boolean;
   readonly maxConfigBytes: Bytes;
   readonly config: Config;
@@ -33,48 +32,58 @@ export interface FileConfigOptions {
   readonly onChange: () => void;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Reads changed files: in a thread, where absent. */
+  readonly read?: typeof readInThread;
 }
+
+/** Milliseconds: what was written a moment before the start may be written to again. */
+const SETTLE_AT_START = 250;
+/** Warnings of one load that are logged; `wherry lint` has all. */
+const MOST_WARNINGS = 20;
 
 export class FileConfig {
   readonly #options: FileConfigOptions;
-  readonly #files: ResourceFiles;
   readonly #stop = new AbortController();
-  /** About the files whose resources are in force. */
-  #facts: Facts = new Map();
+  /** Those in force. */
+  #resources = new PersistentMap<ReceivedResource>();
+  #digests: ReadonlyMap<string, string> = new Map();
+  #counts: ReadonlyMap<string, number> = new Map();
   #revision = 0;
   #refused: RefusedConfig | undefined;
   /** What was warned of, of the resources in force. */
   #warned: ReadonlySet<string> = new Set();
 
   constructor(options: FileConfigOptions) {
-    const { path, maxConfigBytes: maxBytes, clock } = options;
     this.#options = options;
-    this.#files = new ResourceFiles({ path, maxBytes, clock });
   }
 
   get refused(): RefusedConfig | undefined {
     return this.#refused;
   }
 
-  get list(): List {
-    return this.#files.list;
-  }
-
-  /** Waits first for files that were written a moment ago, which may be written to again. Throws UserError. */
+  /** Throws UserError. */
   async loadFirst(): Promise<void> {
-    const { clock } = this.#options;
+    const { clock, path } = this.#options;
+    const { signal } = this.#stop;
     for (;;) {
-      const look = await lookAt(this.list);
-      const age = clock.wall() - newestOf(look);
-      const fresh = age >= 0 && age < SETTLE;
-      if (fresh && !(await this.#staySame(look, SETTLE))) continue;
-      if (await this.#load(look, () => false)) return;
+      const { signature, writtenAt } = await lookAt(() => listResources(path));
+      const age = clock.wall() - writtenAt;
+      if (age >= 0 && age < SETTLE_AT_START)
+        await wait(clock, SETTLE_AT_START - age, signal);
+      // There are no calls yet that it could hold, and a thread takes its time to begin.
+      const { readResources } = await import("./read-resources.ts");
+      const request = this.#request(signature);
+      if (await this.#take(await readResources(request))) return;
     }
   }
 
-  /** The files have changed, and stand so now. Never rejects. */
-  reload(look: Look, cameWhole: CameWhole): Promise<void> {
-    return this.#attempt(() => this.#load(look, cameWhole));
+  /** The files have changed, and nobody writes to them. Never rejects. */
+  reload(signature: string): Promise<void> {
+    return this.#attempt(async () => {
+      const { read = readInThread } = this.#options;
+      const request = this.#request(signature);
+      return this.#take(await read(request, this.#stop.signal));
+    });
   }
 
   /** Puts the same resources in force for a workload that is described differently. Never rejects. */
@@ -82,7 +91,7 @@ export class FileConfig {
     return this.#attempt(async () => {
       const { current } = this.#options.config;
       if (current === undefined) return false;
-      await this.#putInForce(current.resources, current.version.digest);
+      await this.#putInForce(this.#resources, current.version.digest);
       return true;
     });
   }
@@ -90,16 +99,19 @@ export class FileConfig {
   /** The files have been written to for `ms` without a pause. */
   restless(ms: number): void {
     this.#refuse(
-      `${this.#options.path} has been written to for ${ms / 1000} s without a pause of ${SETTLE} ms`,
+      `${this.#options.path} has been written to for ${ms / 1000} s without a pause of ${SETTLE / 1000} s`,
       "the changed resources are read once nobody writes to them; the ones in force stay",
     );
   }
 
   close(): void {
     this.#stop.abort(new Error("the sidecar is stopping"));
-    this.#files
-      .close()
-      .catch(defectIn(this.#options.logger, "the end of a thread"));
+  }
+
+  #request(signature: string): ReadRequest {
+    const { path, maxConfigBytes: maxBytes, clock } = this.#options;
+    const wall = clock.wall();
+    return { path, signature, maxBytes, wall, inForce: this.#digests };
   }
 
   /** Runs what puts a config in force; the present one stays where that fails. */
@@ -119,41 +131,43 @@ export class FileConfig {
     }
   }
 
-  /** False where the files were changed meanwhile: the watcher comes again. Throws UserError. */
-  async #load(look: Look, cameWhole: CameWhole): Promise<boolean> {
-    const { allowShrink, config, clock } = this.#options;
-    const inForce = config.current?.resources ?? new Map();
-    const loaded = await this.#files.load(look, inForce);
-    if (loaded === undefined) return false;
-    const doubt = await inSlices(
-      doubtOf(loaded.files, this.#facts, cameWhole, allowShrink),
-      pauses(clock),
-    );
-    if (doubt?.kind === "refuse") throw new UserError(doubt.reason);
-    // At the start there is nothing older to serve.
-    if (doubt?.kind === "wait" && config.current !== undefined) {
-      if (doubt.reason !== undefined)
-        this.#refuse(
-          doubt.reason,
-          "the changed resources are looked at again before they are used; the ones in force stay",
-        );
-      if (!(await this.#staySame(look, doubt.ms))) return false;
+  /** False where the files have changed again: the watcher comes again. Throws UserError. */
+  async #take(read: ResourcesRead): Promise<boolean> {
+    if (read.kind === "changed") return false;
+    if (read.kind === "unusable") throw new UserError(read.reason);
+    const { files } = read;
+    const loss = this.#options.allowShrink
+      ? undefined
+      : lossOf(files.counts, this.#counts);
+    if (loss !== undefined)
+      throw new UserError(
+        `${loss}: write them, or remove the file, or start with --allow-shrink if that is meant`,
+      );
+    const digests = new Map(this.#digests);
+    const edit = this.#resources.edit();
+    for (const name of files.removed) {
+      edit.delete(name);
+      digests.delete(name);
     }
-    await nextTurn();
-    await this.#putInForce(loaded.resources, loaded.digest);
-    this.#facts = loaded.files;
-    await this.#warn(loaded.remarks);
+    const pause = pauses(this.#options.clock);
+    for (const { name, digest, json } of files.changed) {
+      await pause();
+      const resource = JSON.parse(json) as Resource;
+      edit.set(name, { version: "", resource, bytes: 0 });
+      digests.set(name, digest);
+    }
+    const resources = edit.done();
+    await this.#putInForce(resources, files.digest);
+    this.#resources = resources;
+    this.#digests = digests;
+    this.#counts = files.counts;
+    this.#warn(files);
     return true;
-  }
-
-  #staySame(look: Look, ms: number): Promise<boolean> {
-    const { clock } = this.#options;
-    return staySame(this.list, look, ms, clock, this.#stop.signal);
   }
 
   /** Throws UserError. */
   async #putInForce(
-    resources: ReceivedResources,
+    resources: PersistentMap<ReceivedResource>,
     digest: string,
   ): Promise<void> {
     const { config, self, onChange, clock } = this.#options;
@@ -173,15 +187,13 @@ export class FileConfig {
   }
 
   /** Warns of what was not warned of before. */
-  async #warn(remarks: readonly Remark[]): Promise<void> {
-    const { clock, logger } = this.#options;
-    const { fresh, all } = await inSlices(
-      newRemarks(remarks, this.#warned),
-      pauses(clock),
-    );
-    this.#warned = all;
-    for (const warning of await this.#files.describe(fresh))
-      logger.warn(warning);
+  #warn({ warnings }: ReadFiles): void {
+    const fresh = warnings.filter((warning) => !this.#warned.has(warning));
+    this.#warned = new Set(warnings);
+    const { logger } = this.#options;
+    for (const warning of fresh.slice(0, MOST_WARNINGS)) logger.warn(warning);
+    if (fresh.length > MOST_WARNINGS)
+      logger.warn(`and ${fresh.length - MOST_WARNINGS} more`);
   }
 
   #refuse(reason: string, what: string): void {
@@ -190,4 +202,26 @@ export class FileConfig {
     logger.error({ reason }, what);
     onChange();
   }
+}
+
+/** What nobody may have meant: a full disk or a save that died leaves files without resources. `before` is empty at the start. */
+function lossOf(
+  after: ReadonlyMap<string, number>,
+  before: ReadonlyMap<string, number>,
+): string | undefined {
+  for (const [file, count] of before)
+    if (count > 0 && after.get(file) === 0)
+      return `${file} holds no resources any more`;
+  const left = total(after);
+  const had = total(before);
+  if (left === 0) return "the files hold no resources";
+  return left * 2 < had
+    ? `only ${left} of ${had} resources are left`
+    : undefined;
+}
+
+function total(counts: ReadonlyMap<string, number>): number {
+  let sum = 0;
+  for (const count of counts.values()) sum += count;
+  return sum;
 }

@@ -1,16 +1,8 @@
-/** Notices that files have changed, however they were replaced, once nobody writes to them any more: by the kernel's word where there is one, by looking every 2 s where there is none. */
-import { realpathSync, watch, type FSWatcher } from "node:fs";
+/** Notices that files have changed, however they were replaced, once nobody has written to them for a second: by the kernel's word where there is one, by looking every 2 s where there is none. */
+import { watch, type FSWatcher } from "node:fs";
 import { dirname } from "node:path";
-import { Arrivals, type CameWhole } from "./arrivals.ts";
 import { wait, type Cancel, type Clock } from "../../core/clock.ts";
-import {
-  isSameLook,
-  lookAt,
-  SETTLE,
-  untilNext,
-  type List,
-  type Look,
-} from "./look.ts";
+import { lookAt, type List } from "./look.ts";
 
 export interface WatchFilesOptions {
   /** The files as they are now; asked again at each look, for there may be new ones. */
@@ -18,41 +10,45 @@ export interface WatchFilesOptions {
   /** Directories to hear of at once. Directories, not files: a file that is replaced by a rename is another file. */
   readonly directories: readonly string[];
   readonly clock: Clock;
-  /** Something has changed since the last call, and nothing more has for a moment. One call at a time. */
-  readonly onChange: (look: Look, cameWhole: CameWhole) => Promise<void>;
+  /** Something has changed since the last call; they stand so now. One call at a time. */
+  readonly onChange: (signature: string) => Promise<void>;
   /** The files have been changing for so many milliseconds without a pause; called now and then. */
   readonly onRestless?: (ms: number) => void;
 }
 
+/** Milliseconds that files have been left alone before they are read: a program that saves truncates first and writes then, and may pause. */
+export const SETTLE: number = 1000;
 const POLL = 2000;
-/** Milliseconds: several files that are written one after another are read together. */
+/** Milliseconds: several files that are written one after another are looked at together. */
 const DEBOUNCE = 100;
 /** Looks without a pause in between after which it is reported. */
-const RESTLESS = 40;
+const RESTLESS = 10;
+/** Share of the time that is given to looking where there are many files: one in so many. */
+const SPARING = 50;
 
 /** Resolves once the files have been looked at for the first time. */
 export async function watchFiles(
   options: WatchFilesOptions,
 ): Promise<FileWatcher> {
-  return new FileWatcher(options, await lookAt(options.list));
+  const { signature } = await lookAt(options.list);
+  return new FileWatcher(options, signature);
 }
 
 export class FileWatcher {
   readonly #options: WatchFilesOptions;
   readonly #stop = new AbortController();
   readonly #watchers: readonly FSWatcher[];
-  readonly #arrivals = new Arrivals();
-  #seen: Look;
+  #seen: string;
   #cancelSoon: Cancel = () => undefined;
   #cancelPoll: Cancel = () => undefined;
   #running: Promise<void> | undefined;
   #again = false;
 
-  constructor(options: WatchFilesOptions, seen: Look) {
+  constructor(options: WatchFilesOptions, seen: string) {
     this.#options = options;
     this.#seen = seen;
     this.#watchers = [...new Set(options.directories)].flatMap((directory) =>
-      listenTo(directory, this.#arrivals, () => this.#soon()),
+      listenTo(directory, () => this.#soon()),
     );
     this.#pollIn(POLL);
   }
@@ -99,39 +95,30 @@ export class FileWatcher {
   async #look(): Promise<void> {
     const { clock, list, onChange, onRestless } = this.#options;
     const before = clock.now();
-    let now = await lookAt(list, this.#seen);
-    const took = clock.now() - before;
+    let { signature } = await lookAt(list);
     // Many files are looked at more rarely; what the kernel tells of is not waited for.
     if (!this.#stop.signal.aborted) {
       this.#cancelPoll();
-      this.#pollIn(untilNext(took, POLL));
+      this.#pollIn(Math.max(POLL, (clock.now() - before) * SPARING));
     }
-    if (await isSameLook(now, this.#seen, clock)) return;
+    if (signature === this.#seen) return;
     for (let looks = 1; ; looks += 1) {
       await wait(clock, SETTLE, this.#stop.signal);
-      const next = await lookAt(list, now);
-      if (await isSameLook(next, now, clock)) break;
-      now = next;
+      const next = await lookAt(list);
+      if (next.signature === signature) break;
+      signature = next.signature;
       if (looks % RESTLESS === 0) onRestless?.(looks * SETTLE);
     }
-    if (await isSameLook(now, this.#seen, clock)) return;
-    this.#seen = now;
-    await onChange(now, this.#arrivals.take());
+    if (signature === this.#seen) return;
+    this.#seen = signature;
+    await onChange(signature);
   }
 }
 
 /** None where the file system has no such word to give: the poll finds the change then. */
-function listenTo(
-  directory: string,
-  arrivals: Arrivals,
-  onEvent: () => void,
-): FSWatcher[] {
+function listenTo(directory: string, onEvent: () => void): FSWatcher[] {
   try {
-    const real = realpathSync(directory);
-    const watcher = watch(real, { persistent: false }, (event, name) => {
-      arrivals.hear(real, event, name);
-      onEvent();
-    });
+    const watcher = watch(directory, { persistent: false }, onEvent);
     watcher.on("error", () => watcher.close());
     return [watcher];
   } catch {

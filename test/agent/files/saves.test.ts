@@ -15,6 +15,8 @@ import { join } from "node:path";
 import t from "tap";
 import type { Config } from "../../../src/agent/config.ts";
 import { FileConfig } from "../../../src/agent/files/file-config.ts";
+import { readResources } from "../../../src/agent/files/read-resources.ts";
+import { listResources } from "../../../src/agent/files/look.ts";
 import {
   directoriesOf,
   watchFiles,
@@ -300,12 +302,14 @@ async function follow(
     onChange: () => undefined,
     clock,
     logger: silentLogger,
+    // This clock is quicker than a thread.
+    read: readResources,
   });
   const watcher = await watchFiles({
-    list: files.list,
+    list: () => listResources(path),
     directories: [path, ...directoriesOf([path])],
     clock,
-    onChange: (look, cameWhole) => files.reload(look, cameWhole),
+    onChange: (signature) => files.reload(signature),
   });
   t.after(async () => {
     files.close();

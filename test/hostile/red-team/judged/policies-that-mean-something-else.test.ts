@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
 import { lookAt } from "../../../../src/agent/files/look.ts";
-import { ResourceFiles } from "../../../../src/agent/files/resource-files.ts";
+import { readResources } from "../../../../src/agent/files/read-resources.ts";
 import { systemClock } from "../../../../src/core/clock.ts";
 import type { Resource } from "../../../../src/resources/envelope.ts";
 import { runCli } from "../../../support/control-plane/cli.ts";
@@ -90,14 +90,16 @@ for (const { policy, says, beside, method, opened } of CASES)
       const linted = await runCli(["lint", file]);
       t.equal(linted.code, 1, "lint refuses it");
       t.match(linted.out + linted.err, says);
-      const files = new ResourceFiles({
+      const read = await readResources({
         path: file,
+        signature: (await lookAt(() => Promise.resolve([file]))).signature,
         maxBytes: 1 << 20,
-        clock: systemClock,
+        wall: systemClock.wall(),
+        inForce: new Map(),
       });
-      await t.rejects(
-        files.load(await lookAt(files.list), new Map()),
-        { message: says },
+      t.match(
+        read,
+        { kind: "unusable", reason: says },
         "a static sidecar refuses it",
       );
       await rm(directory, { recursive: true, force: true });
