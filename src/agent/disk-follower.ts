@@ -38,7 +38,7 @@ export async function followDisk(
     // What is not whole is being written: the next look finds it.
     if (read === undefined || "reason" in read) return;
     known = now;
-    await take(read.kept);
+    await take(read);
   };
   return options.clock.every(LOOK, () => {
     if (looking) return;

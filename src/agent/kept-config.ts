@@ -1,22 +1,24 @@
-/** The config that the disk holds, with what the sidecar knew by it: read change by change, and believed where all of its checksums and its owner fit. */
+/** The config that the disk holds, with what the sidecar knew by it: one file that is replaced whole, believed where its checksum and its owner fit. */
+import { createHash } from "node:crypto";
+import { open, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../core/clock.ts";
-import type { SpiffeUri, WallMs } from "../core/units.ts";
+import { makeDirectory, replaceFile } from "../core/directory.ts";
+import { messageOf, systemCode } from "../core/errors.ts";
+import { again } from "../core/machine/again.ts";
+import type { Bytes, SpiffeUri, WallMs } from "../core/units.ts";
 import type { SnapshotVersion } from "../policy/snapshot.ts";
 import type { Lookup } from "../push/messages.ts";
 import { formatKey, keyOf } from "../resources/envelope.ts";
 import { isError } from "../resources/problems.ts";
 import { validate } from "../resources/validate.ts";
 import type { KeptInterest } from "./interest/mesh-interest.ts";
-import { readJournal, type Batch, type Position } from "./journal.ts";
 import type { ReceivedResource, ReceivedResources } from "./staging.ts";
-import type { StateDirectory } from "./state-directory.ts";
+import { closeFile, LARGEST, type StateDirectory } from "./state-directory.ts";
 
-/** A line an entry; the first line of all is the head, and what closes a batch of lines is a version. */
+/** A head, a line an entry, and a last line with the checksum of those before it. */
 export const CONFIG_FILE = "snapshot.jsonl";
-export const FORMAT = 5;
-/** The format before had resources alone: with them nothing is known of what is not there, and all of it is asked. */
-const FORMATS: readonly number[] = [4, FORMAT];
+export const FORMAT = 1;
 
 export interface KeptConfig {
   readonly version: SnapshotVersion;
@@ -37,115 +39,142 @@ export interface Owner {
   readonly name: string;
 }
 
-export interface Head {
+interface Head extends Omit<KeptConfig, "resources"> {
   readonly format: number;
   readonly owner: Owner;
   /** The version of the program that found the resources good. */
   readonly program: string;
+  /** "NAMESPACE/NAME" of the Services in use. */
+  readonly services: readonly string[];
 }
 
-export type Entry =
+type Entry =
   | (ReceivedResource & { readonly name: string })
   /** What a question leads to. */
-  | (Lookup & { readonly lookup: string })
-  /** "NAMESPACE/NAME" of a Service in use. */
-  | { readonly use: string }
-  | { readonly removed: string };
-
-export interface Closing extends Omit<KeptConfig, "resources"> {
-  /** Entries that the changes have come to. */
-  readonly count: number;
-}
+  | (Lookup & { readonly lookup: string });
 
 type Unusable = { readonly reason: string };
 
-export type ReadConfig = {
-  readonly kept: Kept;
-  /** Where the first batch and the last end, where the file may be continued: it is this program's. */
-  readonly sound?: { readonly first: Position; readonly end: Position };
-};
+/** Characters that are made and written at a time: some 0.2 ms of the event loop. */
+const PIECE = 32 * 1024;
+const CHECKSUM = /^\{"checksum":"([0-9a-f]{64})"\}\n$/;
+/** Bytes of the last line. */
+const CLOSING = closingOf("0".repeat(64)).length;
 
-/** By what an entry is removed. */
-export function keyOfUse(service: string): string {
-  return `use ${service}`;
+/** Replaces the file: a reader, or a crash at any moment, sees the old one or the new one. Resolves with its size. */
+export async function writeConfig(
+  directory: StateDirectory,
+  kept: Kept,
+  { identity, name }: Owner,
+  program: string,
+): Promise<Bytes> {
+  await makeDirectory(directory.path);
+  return replaceFile(join(directory.path, CONFIG_FILE), async (handle) => {
+    const hash = createHash("sha256");
+    let bytes = 0;
+    let text = "";
+    const write = async (): Promise<void> => {
+      const piece = Buffer.from(text);
+      text = "";
+      hash.update(piece);
+      bytes += piece.length;
+      await handle.appendFile(piece);
+    };
+    for (const line of linesOf(kept, { identity, name }, program)) {
+      text += `${JSON.stringify(line)}\n`;
+      if (text.length >= PIECE) await write();
+    }
+    await write();
+    await handle.appendFile(closingOf(hash.digest("hex")));
+    return bytes + CLOSING;
+  });
 }
 
-/** What is on disk for `owner`; the reason where there is something that cannot be used. */
+function* linesOf(
+  { version, receivedAt, resources, interest }: Kept,
+  owner: Owner,
+  program: string,
+): Generator<Head | Entry> {
+  const { services, lookups } = interest;
+  yield { format: FORMAT, owner, program, version, receivedAt, services };
+  for (const [name, received] of resources) yield { name, ...received };
+  for (const [lookup, found] of lookups)
+    yield { lookup, services: found.services };
+}
+
+function closingOf(checksum: string): string {
+  return `{"checksum":"${checksum}"}\n`;
+}
+
+/** What is on disk for `owner`; the reason where there is something that cannot be used. Never rejects. */
 export async function readConfig(
   directory: StateDirectory,
   owner: Owner,
   program: string,
   clock: Clock,
-): Promise<ReadConfig | Unusable | undefined> {
+): Promise<Kept | Unusable | undefined> {
   const file = join(directory.path, CONFIG_FILE);
   const unusable = (why: string): Unusable => ({
     reason: `${file} is not used: ${why}`,
   });
-  const journal = await readJournal(file, clock);
-  if (journal === undefined) return undefined;
-  const { batches, damage } = journal;
-  const [first] = batches;
-  const last = batches.at(-1);
-  if (first === undefined || last === undefined)
-    return unusable(damage ?? "it is empty");
-  // Past the checksum the file is as this program wrote it; only an older or newer one may have written it otherwise.
-  const head = first.lines[0] as Head;
+  let text: Buffer;
+  try {
+    text = await again(clock, () => readBytes(file));
+  } catch (thrown) {
+    return systemCode(thrown) === "ENOENT"
+      ? undefined
+      : unusable(messageOf(thrown));
+  }
+  const covered = text.subarray(0, -CLOSING);
+  const [, checksum] =
+    CHECKSUM.exec(text.toString("latin1", covered.length)) ?? [];
+  if (checksum !== createHash("sha256").update(covered).digest("hex"))
+    return unusable(
+      "its checksum does not fit: it was cut short or changed, and a policy may be missing",
+    );
+  // Past the checksum the file is as a program of ours wrote it.
+  const lines = linesIn(covered);
+  const head = lines.next().value as Head;
   const fault = faultOf(head, owner);
   if (fault !== undefined) return unusable(fault);
-  const { version, receivedAt, count } = last.closing as Closing;
-  // What is lost was in force: the config before it may lack a policy.
-  if (damage !== undefined)
-    return unusable(
-      `${damage}, and a policy may be among what came after revision ${version.revision}`,
-    );
-  const entries = replay(batches);
-  const found = entries.resources.size + entries.lookups.size;
-  if (found + entries.services.size !== count)
-    return unusable(
-      `it holds ${found + entries.services.size} entries, and says ${count}`,
-    );
-  const read = checked(entries.resources, head.program, program);
-  if ("fault" in read) return unusable(read.fault);
-  const { resources } = read;
-  const { lookups } = entries;
-  const interest = { services: [...entries.services.values()], lookups };
-  const kept = { version, receivedAt, resources, interest };
-  return head.program === program && head.format === FORMAT
-    ? { kept, sound: { first: first.end, end: last.end } }
-    : { kept };
-}
-
-interface Entries {
-  readonly resources: Map<string, ReceivedResource>;
-  readonly lookups: Map<string, Lookup>;
-  readonly services: Map<string, string>;
-}
-
-/** What the changes come to, one after the other. */
-function replay(batches: readonly Batch[]): Entries {
-  const resources: Entries["resources"] = new Map();
-  const lookups: Entries["lookups"] = new Map();
-  const services: Entries["services"] = new Map();
-  for (const [index, { lines }] of batches.entries())
-    for (const line of index === 0 ? lines.slice(1) : lines) {
-      const entry = line as Entry;
-      if ("removed" in entry)
-        for (const entries of [resources, lookups, services])
-          entries.delete(entry.removed);
-      else if ("use" in entry) services.set(keyOfUse(entry.use), entry.use);
-      else if ("lookup" in entry)
-        lookups.set(entry.lookup, { services: entry.services });
-      else {
-        const { name, ...received } = entry;
-        resources.set(name, received);
-      }
+  const entries = new Map<string, ReceivedResource>();
+  const lookups = new Map<string, Lookup>();
+  for (const line of lines) {
+    const entry = line as Entry;
+    if ("lookup" in entry)
+      lookups.set(entry.lookup, { services: entry.services });
+    else {
+      const { name, ...received } = entry;
+      entries.set(name, received);
     }
-  return { resources, lookups, services };
+  }
+  const read = checked(entries, head.program, program);
+  if ("fault" in read) return unusable(read.fault);
+  const { version, receivedAt, services } = head;
+  const { resources } = read;
+  return { version, receivedAt, resources, interest: { services, lookups } };
+}
+
+/** Rejects where it is too large, too. */
+async function readBytes(file: string): Promise<Buffer> {
+  await using handle: FileHandle = await open(file, "r");
+  const { size } = await handle.stat();
+  if (size > LARGEST) throw new Error(`it has ${size} bytes`);
+  await closeFile(handle, file);
+  return await handle.readFile();
+}
+
+function* linesIn(text: Buffer): Generator {
+  for (let at = 0; at < text.length;) {
+    const end = text.indexOf("\n", at);
+    yield JSON.parse(text.toString("utf8", at, end));
+    at = end + 1;
+  }
 }
 
 function faultOf(head: Head, owner: Owner): string | undefined {
-  if (!FORMATS.includes(head.format))
-    return `it is of format ${head.format}, and this version reads ${FORMATS.join(" and ")}`;
+  if (head.format !== FORMAT)
+    return `it is of format ${head.format}, and this version reads ${FORMAT}`;
   const { identity, name } = head.owner;
   if (identity !== owner.identity || name !== owner.name)
     return `it is the config of ${name} (${identity})`;

@@ -36,8 +36,11 @@ export interface MeshConfigOptions {
 /** A control plane may give a new reason with each push: the log has one every ten seconds, and the status has the newest. */
 const REFUSAL_LINES = { rate: 0.1, burst: 10 } as const;
 
-/** Milliseconds between two writes of the config. */
+/** Milliseconds between two writes of the config for each MiB of it: the least, too. */
 const BETWEEN_WRITES = 1000;
+/** And at most: a process that was replaced learns by the file what is revoked (law 5). */
+const BETWEEN_LARGE_WRITES = 3000;
+const MIB = 1024 * 1024;
 /** The same where no push came: a use that is lost with the process is noted again. */
 const INTEREST_WITHIN = 10_000;
 
@@ -152,7 +155,13 @@ export class MeshConfig {
       this.#cancelKeep = undefined;
       if (this.#changed) this.#keepSoon();
     };
-    this.#cancelKeep = this.#options.clock.after(BETWEEN_WRITES, next);
+    this.#cancelKeep = this.#options.clock.after(
+      Math.min(
+        BETWEEN_WRITES * Math.max(1, this.#disk.bytes / MIB),
+        BETWEEN_LARGE_WRITES,
+      ),
+      next,
+    );
   }
 
   #keepNow(): void {

@@ -141,7 +141,7 @@ void t.test(
     const second = await startTestAgent(t, options);
     t.match(second.state.value, {
       source: "none",
-      lastError: /snapshot\.jsonl is not used: .* do not fit their checksum/,
+      lastError: /snapshot\.jsonl is not used: its checksum does not fit/,
     });
     await serving(second);
     await second.close();

@@ -9,9 +9,18 @@ import {
 } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
-import { readJournal, replaceJournal } from "../../src/agent/journal.ts";
+import {
+  CONFIG_FILE,
+  readConfig,
+  writeConfig,
+} from "../../src/agent/kept-config.ts";
 import { openStateDirectory } from "../../src/agent/state-directory.ts";
 import { systemClock } from "../../src/core/clock.ts";
+import {
+  keptConfig,
+  OWNER,
+  PROGRAM,
+} from "../support/control-plane/kept-config.ts";
 import { temporaryDirectory } from "../support/control-plane/push-control-plane.ts";
 import { whileReadOnly } from "../support/faults/read-only.ts";
 
@@ -191,8 +200,8 @@ void t.test("what another user has put there is not believed", async (t) => {
   const path = join(await temporaryDirectory(t), "state");
   const directory = await openStateDirectory(path);
   await directory.write("a.json", CONTENT);
-  const [json, journal] = [join(path, "a.json"), join(path, "a.jsonl")];
-  await replaceJournal(journal, ['"line"'], "closing");
+  const [json, config] = [join(path, "a.json"), join(path, CONFIG_FILE)];
+  await writeConfig(directory, keptConfig(1), OWNER, PROGRAM);
   const [group = 0] = process.getgroups?.() ?? [];
   const rows = [
     [1234, 12_345, 0o644, false],
@@ -207,7 +216,7 @@ void t.test("what another user has put there is not believed", async (t) => {
       path,
       async () => {
         process.seteuid?.(0);
-        for (const file of [json, journal]) {
+        for (const file of [json, config]) {
           await chmod(file, mode);
           await chown(file, uid, gid);
         }
@@ -216,9 +225,9 @@ void t.test("what another user has put there is not believed", async (t) => {
         t.equal(stored.kind, used ? "content" : "damaged", what);
         if (stored.kind === "damaged")
           t.match(stored.reason, /belongs to another user \(uid 1234, this is/);
-        const read = await readJournal(journal, systemClock);
-        t.equal(read?.batches.length, used ? 1 : 0, `${what}: journal`);
-        if (!used) t.match(read?.damage, /belongs to another user/);
+        const read = await readConfig(directory, OWNER, PROGRAM, systemClock);
+        if (used) t.same(read, keptConfig(1), `${what}: config`);
+        else t.match(read, { reason: /belongs to another user/ });
       },
       0o755,
     );
